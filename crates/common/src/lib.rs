@@ -1,0 +1,15 @@
+//! The words every part of lookout shares: targets and their slots, checks and
+//! their outcomes, and the arithmetic on counts. No I/O of its own.
+
+#![warn(missing_docs)]
+
+pub mod check;
+pub mod status;
+pub mod target;
+
+pub use check::{Cause, Check, Outcome, Phases};
+pub use status::{Counts, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
+pub use target::{
+    Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange,
+    TargetId, TargetSpec, TargetUrl, UrlError, stable_hash,
+};
