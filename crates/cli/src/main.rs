@@ -1,1 +1,73 @@
-fn main() {}
+//! `lookout`: the command people type. It wires the parts together and prints;
+//! it holds no logic of its own.
+
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use settings::{LogArgs, Problems};
+use tokio_util::sync::CancellationToken;
+
+use up::UpArgs;
+
+/// Watches URLs and APIs, keeps every check in Postgres, and shows what is up.
+///
+/// Without a subcommand it runs `up`: everything in one process.
+#[derive(Debug, Parser)]
+#[command(name = "lookout", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    up: UpArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  lookout                                          watch a service made up for the occasion
+  lookout --urls 'https://example.org' --interval 30s
+  lookout --config targets.yaml --api-addr 127.0.0.1:9090
+  curl http://127.0.0.1:8080/status?limit=3        what it has seen
+
+Exit status: 0 after a clean stop (Ctrl-C, SIGTERM), 1 when something failed, 2 when the settings are unusable.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process: worker, api and, without DATABASE_URL, a private Postgres
+    #[command(after_help = EXAMPLES)]
+    Up {
+        #[command(flatten)]
+        up: Box<UpArgs>,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Start something to watch: a service that fails now and then, or one that misbehaves on request
+    #[command(subcommand)]
+    Demo(demo::Command),
+}
+
+fn main() -> ExitCode {
+    settings::process::exit_code(run())
+}
+
+fn run() -> anyhow::Result<()> {
+    let cli: Cli = settings::cli::parse();
+    match cli.command {
+        None => up::run(&cli.up, &cli.log),
+        Some(Command::Up { up, log }) => up::run(&up, &log),
+        Some(Command::Demo(command)) => {
+            let mut problems = Problems::new();
+            LogArgs::default().init(&mut problems);
+            problems.finish()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let stop = CancellationToken::new();
+                settings::process::cancel_on_signal(stop.clone())?;
+                demo::run(command, stop).await
+            })
+        }
+    }
+}

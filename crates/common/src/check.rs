@@ -183,14 +183,9 @@ mod tests {
 
     #[test]
     fn labels_read_back_as_the_outcome_they_name() {
-        let outcomes = [
-            Outcome::Up,
-            Outcome::Degraded,
-            Outcome::Missed,
-            Outcome::Unknown,
-        ]
-        .into_iter()
-        .chain(Cause::ALL.into_iter().map(Outcome::Down));
+        let outcomes = [Outcome::Up, Outcome::Degraded, Outcome::Missed, Outcome::Unknown]
+            .into_iter()
+            .chain(Cause::ALL.into_iter().map(Outcome::Down));
         for outcome in outcomes {
             let cause = outcome.cause().map(Cause::label);
             assert_eq!(Outcome::from_labels(outcome.label(), cause), Some(outcome));

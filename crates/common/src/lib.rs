@@ -10,6 +10,6 @@ pub mod target;
 pub use check::{Cause, Check, Outcome, Phases};
 pub use status::{Counts, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
 pub use target::{
-    Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange,
-    TargetId, TargetSpec, TargetUrl, UrlError, stable_hash,
+    Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange, TargetId, TargetSpec,
+    TargetUrl, UrlError, stable_hash,
 };

@@ -10,12 +10,15 @@ use crate::check::{Cause, Check, Outcome};
 ///
 /// Source: ISO 3:1973, preferred numbers.
 pub const LATENCY_BOUNDS_MS: [f64; 23] = [
-    1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 16.0, 25.0, 40.0, 63.0, 100.0, 160.0, 250.0, 400.0, 630.0,
-    1000.0, 1600.0, 2500.0, 4000.0, 6300.0, 10_000.0, 16_000.0, 25_000.0,
+    1.0, 1.6, 2.5, 4.0, 6.3, 10.0, 16.0, 25.0, 40.0, 63.0, 100.0, 160.0, 250.0, 400.0, 630.0, 1000.0, 1600.0, 2500.0,
+    4000.0, 6300.0, 10_000.0, 16_000.0, 25_000.0,
 ];
 
 /// How many latency buckets a roll-up keeps.
 pub const LATENCY_BUCKETS: usize = LATENCY_BOUNDS_MS.len() + 1;
+
+/// How many counts a roll-up keeps beside latency.
+pub const COUNTS: usize = 4 + Cause::ALL.len() + 5;
 
 /// The bucket a latency belongs to; a value on a bound belongs below it.
 pub fn latency_bucket(elapsed_us: u32) -> usize {
@@ -96,9 +99,7 @@ impl Tally {
         }
         if let Some(elapsed_us) = check.elapsed_us {
             self.latency_sum_us += i64::from(elapsed_us);
-            self.latency_max_us = self
-                .latency_max_us
-                .max(i32::try_from(elapsed_us).unwrap_or(i32::MAX));
+            self.latency_max_us = self.latency_max_us.max(i32::try_from(elapsed_us).unwrap_or(i32::MAX));
             self.buckets[latency_bucket(elapsed_us)] += 1;
         }
     }
@@ -108,6 +109,16 @@ impl Tally {
     /// Those carry neither code nor latency, so the outcome is all there is.
     pub fn take_back(&mut self, outcome: Outcome) {
         self.count(outcome, -1);
+    }
+
+    /// All counts in the order the roll-up tables have them: up, degraded, missed,
+    /// unknown, down by cause, status classes.
+    pub fn counts(&self) -> [i32; COUNTS] {
+        let mut counts = [0; COUNTS];
+        counts[..4].copy_from_slice(&[self.up, self.degraded, self.missed, self.unknown]);
+        counts[4..4 + Cause::ALL.len()].copy_from_slice(&self.down);
+        counts[4 + Cause::ALL.len()..].copy_from_slice(&self.classes);
+        counts
     }
 
     fn count(&mut self, outcome: Outcome, by: i32) {
@@ -129,23 +140,14 @@ mod tests {
 
     #[test]
     fn a_missed_slot_is_not_counted_as_downtime() {
-        let counts = Counts {
-            up: 3,
-            degraded: 0,
-            down: 1,
-            missed: 4,
-            unknown: 2,
-        };
+        let counts = Counts { up: 3, degraded: 0, down: 1, missed: 4, unknown: 2 };
         assert_eq!(counts.failure_ratio(), Some(0.25));
         assert_eq!(counts.coverage(), Some(0.4));
     }
 
     #[test]
     fn nothing_seen_has_no_ratio() {
-        let silent = Counts {
-            missed: 3,
-            ..Counts::default()
-        };
+        let silent = Counts { missed: 3, ..Counts::default() };
         assert_eq!(silent.failure_ratio(), None);
         assert_eq!(silent.coverage(), Some(0.0));
         assert_eq!(Counts::default().coverage(), None);

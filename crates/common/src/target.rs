@@ -125,10 +125,7 @@ impl Grid {
     /// The grid of `key` at `interval`.
     pub fn new(key: &str, interval: Interval) -> Self {
         let interval = interval.micros();
-        Self {
-            phase: (stable_hash(key) % interval as u64) as i64,
-            interval,
-        }
+        Self { phase: (stable_hash(key) % interval as u64) as i64, interval }
     }
 
     /// Distance between two slots, in microseconds.
@@ -139,8 +136,7 @@ impl Grid {
     /// The first slot at or after `now` (microseconds since the epoch).
     pub fn at_or_after(self, now: i64) -> Slot {
         let since = now - self.phase;
-        let steps =
-            since.div_euclid(self.interval) + i64::from(since.rem_euclid(self.interval) > 0);
+        let steps = since.div_euclid(self.interval) + i64::from(since.rem_euclid(self.interval) > 0);
         Slot(self.phase + steps * self.interval)
     }
 
@@ -206,15 +202,7 @@ pub enum Method {
 
 impl Method {
     /// Every method, in the order errors list them.
-    pub const ALL: [Self; 7] = [
-        Self::Get,
-        Self::Head,
-        Self::Post,
-        Self::Put,
-        Self::Patch,
-        Self::Delete,
-        Self::Options,
-    ];
+    pub const ALL: [Self; 7] = [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete, Self::Options];
 
     /// The method as it goes on the wire.
     pub fn as_str(self) -> &'static str {
@@ -256,11 +244,7 @@ impl StatusRange {
 
 impl fmt::Display for StatusRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from == self.to {
-            write!(f, "{}", self.from)
-        } else {
-            write!(f, "{}-{}", self.from, self.to)
-        }
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
     }
 }
 
@@ -379,10 +363,15 @@ impl TargetUrl {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(UrlError::WhiteSpace);
         }
-        let Some((scheme, rest)) = text.split_once("://") else {
+        let is_scheme = |text: &str| {
+            text.starts_with(|c: char| c.is_ascii_alphabetic())
+                && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
+        };
+        let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
+            // What stands before a colon may also be a host, or a user whose password follows.
             return Err(match text.split_once(':') {
                 Some((scheme, rest))
-                    if !scheme.contains('.') && !rest.starts_with(|c: char| c.is_ascii_digit()) =>
+                    if is_scheme(scheme) && !text.contains('@') && !rest.starts_with(|c: char| c.is_ascii_digit()) =>
                 {
                     UrlError::Scheme(scheme.to_owned())
                 }
@@ -394,11 +383,8 @@ impl TargetUrl {
         }
         let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let authority = &rest[..authority_end];
-        let host_port = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, host)| host);
-        if host_port.is_empty() || host_port.starts_with(':') && host_port.matches(':').count() == 1
-        {
+        let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        if host_port.is_empty() || host_port.starts_with(':') && host_port.matches(':').count() == 1 {
             return Err(UrlError::NoHost);
         }
         if !host_port.starts_with('[') && host_port.matches(':').count() > 1 {
@@ -421,20 +407,11 @@ impl TargetUrl {
         let mut credentials = None;
         let mut written = text.to_owned();
         if authority.contains('@') {
-            credentials = Some((
-                percent_decode(url.username()),
-                percent_decode(url.password().unwrap_or_default()),
-            ));
+            credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
             written = format!("{scheme}://{host_port}{}", &rest[authority_end..]);
-            url.set_username("")
-                .and_then(|()| url.set_password(None))
-                .map_err(|()| UrlError::NoHost)?;
+            url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| UrlError::NoHost)?;
         }
-        Ok(Self {
-            written,
-            url,
-            credentials,
-        })
+        Ok(Self { written, url, credentials })
     }
 
     /// The URL as it was written, less any user and password.
@@ -449,18 +426,12 @@ impl TargetUrl {
 
     /// User and password from the URL, to be sent as basic authorization.
     pub fn credentials(&self) -> Option<(&str, &str)> {
-        self.credentials
-            .as_ref()
-            .map(|(user, password)| (user.as_str(), password.as_str()))
+        self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
 
     /// Host and port as one key, for limits that hold per server.
     pub fn host_port(&self) -> String {
-        format!(
-            "{}:{}",
-            self.url.host_str().unwrap_or_default(),
-            self.url.port_or_known_default().unwrap_or_default()
-        )
+        format!("{}:{}", self.url.host_str().unwrap_or_default(), self.url.port_or_known_default().unwrap_or_default())
     }
 
     /// For log lines: no credentials, no query, no fragment.
@@ -480,12 +451,7 @@ impl fmt::Debug for TargetUrl {
 
 /// Undoes percent-encoding in user info; bytes that are not UTF-8 are replaced.
 fn percent_decode(text: &str) -> String {
-    // `form_urlencoded` would turn `+` into a space, which user info does not do.
-    let encoded = text.replace('+', "%2B");
-    url::form_urlencoded::parse(encoded.as_bytes())
-        .next()
-        .map(|(key, _)| key.into_owned())
-        .unwrap_or_default()
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -497,10 +463,7 @@ mod tests {
     #[test]
     fn the_hash_never_changes_because_stored_slots_depend_on_it() {
         assert_eq!(stable_hash(""), 0xef46_db37_51d8_e999);
-        assert_eq!(
-            stable_hash("http://127.0.0.1:12345/"),
-            10_667_041_469_129_920_846
-        );
+        assert_eq!(stable_hash("http://127.0.0.1:12345/"), 10_667_041_469_129_920_846);
     }
 
     proptest! {
@@ -535,24 +498,10 @@ mod tests {
 
     #[test]
     fn intervals_run_from_one_second_to_a_day() {
-        assert_eq!(
-            Interval::new(Duration::from_millis(999)),
-            Err(IntervalError::TooShort)
-        );
-        assert_eq!(
-            Interval::new(Duration::from_secs(86_401)),
-            Err(IntervalError::TooLong)
-        );
-        assert_eq!(
-            Interval::new(Duration::from_micros(1_000_001)),
-            Err(IntervalError::TooFine)
-        );
-        assert_eq!(
-            Interval::new(Duration::from_millis(1_500))
-                .unwrap()
-                .micros(),
-            1_500_000
-        );
+        assert_eq!(Interval::new(Duration::from_millis(999)), Err(IntervalError::TooShort));
+        assert_eq!(Interval::new(Duration::from_secs(86_401)), Err(IntervalError::TooLong));
+        assert_eq!(Interval::new(Duration::from_micros(1_000_001)), Err(IntervalError::TooFine));
+        assert_eq!(Interval::new(Duration::from_millis(1_500)).unwrap().micros(), 1_500_000);
     }
 
     #[test]
@@ -565,6 +514,8 @@ mod tests {
             ("htp://x", UrlError::Scheme("htp".into())),
             ("ftp://x/y", UrlError::Scheme("ftp".into())),
             ("javascript:alert(1)", UrlError::Scheme("javascript".into())),
+            ("me:s3cret@example.org", UrlError::NoScheme),
+            ("me:s3cret@example.org://x", UrlError::NoScheme),
             ("http://", UrlError::NoHost),
             ("http://:80", UrlError::NoHost),
             ("http:///path", UrlError::NoHost),
@@ -580,22 +531,18 @@ mod tests {
     }
 
     #[test]
+    fn user_info_is_decoded_whatever_signs_it_holds() {
+        let url = TargetUrl::parse("http://u+x:a&b%20c+d=%40@h/").unwrap();
+        assert_eq!(url.credentials(), Some(("u+x", "a&b c+d=@")));
+    }
+
+    #[test]
     fn urls_keep_what_was_written_and_know_their_server() {
         let url = TargetUrl::parse("HTTP://Example.org?q=1").unwrap();
         assert_eq!(url.as_written(), "HTTP://Example.org?q=1");
         assert_eq!(url.host_port(), "example.org:80");
         assert_eq!(url.for_log(), "http://example.org/");
-        assert_eq!(
-            TargetUrl::parse("https://[::1]:8443/x")
-                .unwrap()
-                .host_port(),
-            "[::1]:8443"
-        );
-        assert_eq!(
-            TargetUrl::parse("http://bücher.example/")
-                .unwrap()
-                .host_port(),
-            "xn--bcher-kva.example:80"
-        );
+        assert_eq!(TargetUrl::parse("https://[::1]:8443/x").unwrap().host_port(), "[::1]:8443");
+        assert_eq!(TargetUrl::parse("http://bücher.example/").unwrap().host_port(), "xn--bcher-kva.example:80");
     }
 }

@@ -1,1 +1,65 @@
+//! What there is to watch: a service that fails now and then, and a server
+//! that misbehaves on request.
+//!
+//! [`fantastic`] is the service lookout watches when nothing is configured.
+//! [`faults`] is the target of the tests: one path for every way in which a web
+//! server can be slow, broken or hostile.
 
+pub mod fantastic;
+pub mod faults;
+mod http;
+mod listen;
+
+use anyhow::Context;
+use clap::Subcommand;
+use tokio_util::sync::CancellationToken;
+
+use fantastic::FantasticArgs;
+use faults::{FaultArgs, FaultServer};
+
+/// Something to watch.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// A service that says `fantastic!`, and fails about every fourth time
+    #[command(after_help = "\
+Examples:
+  A service that fails every other time and takes half a second:
+    lookout demo fantastic --fail 0.5 --delay 500ms
+  The same answers in the same order, every time you start it:
+    lookout demo fantastic --seed 7
+  Ask it:
+    curl -i http://127.0.0.1:12345/")]
+    Fantastic(FantasticArgs),
+
+    /// A server that is slow, broken or hostile, as the path asks
+    #[command(after_help = faults::PATHS_HELP)]
+    Faults(FaultArgs),
+}
+
+/// Serves `command` until `stop` is cancelled. Says on stderr where it listens
+/// and what to try.
+///
+/// # Errors
+/// The address cannot be listened on, or the log file cannot be written.
+pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
+    match command {
+        Command::Fantastic(args) => {
+            let service = fantastic::bind(&args).await?;
+            let (addr, seed) = (service.addr(), service.seed());
+            eprintln!(
+                "fantastic listens on http://{addr} (--seed {seed} repeats its answers), try: curl -i http://{addr}/"
+            );
+            service.run(stop).await
+        }
+        Command::Faults(args) => {
+            let server = FaultServer::open(&args).await?;
+            eprintln!(
+                "the fault server listens on {}, try: curl -i {} (--help lists all paths)",
+                server.url("/"),
+                server.url("/redirect/3"),
+            );
+            stop.cancelled().await;
+            server.flush_log().context("the log file is incomplete")
+        }
+    }
+}

@@ -1,1 +1,27 @@
+//! The only crate that contains SQL. One file per family of tables; functions
+//! take an executor or a connection, so that the caller decides on transactions.
 
+pub mod batches;
+pub mod checks;
+#[cfg(feature = "embedded")]
+pub mod embedded;
+pub mod error;
+pub mod leases;
+pub mod partitions;
+pub mod pool;
+pub mod status;
+pub mod targets;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod workers;
+
+pub use error::StoreError;
+pub use sqlx::{PgConnection, PgPool};
+
+/// A connection lent by a pool.
+pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
+
+/// The newest migration this code was written for.
+///
+/// `worker` waits for it; a test holds it against the migrations themselves.
+pub const SCHEMA_VERSION: i32 = 13;

@@ -1,1 +1,19 @@
+//! Decides when, probes, records.
+//!
+//! One thread with a runtime of its own keeps the schedule and runs the probes;
+//! everything that talks to Postgres runs elsewhere. They meet in
+//! [`recorder::Intake`], which never makes a probe wait.
 
+pub mod clock;
+pub mod config;
+pub mod health;
+pub mod leases;
+pub mod plan;
+pub mod probe;
+pub mod recorder;
+pub mod run;
+pub mod schedule;
+pub mod stats;
+
+pub use config::Config;
+pub use run::run;

@@ -1,0 +1,116 @@
+//! What the api is told: flags, with environment variables behind them.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use clap::Args;
+use settings::{DatabaseArgs, Problems};
+
+/// Where the api listens unless said otherwise.
+pub const DEFAULT_ADDR: &str = "127.0.0.1:8080";
+
+/// Flags of the `api` binary and of `lookout up`, less the database.
+#[derive(Clone, Args)]
+#[command(next_help_heading = "API")]
+pub struct ListenArgs {
+    /// Where the API listens [default: 127.0.0.1:8080]
+    #[arg(long, env = "API_ADDR", value_name = "HOST:PORT")]
+    pub api_addr: Option<String>,
+
+    /// Whether reading needs no token: on or off [default: on when API_ADDR is loopback, otherwise off]
+    #[arg(long, env = "PUBLIC_READ", value_name = "on|off")]
+    pub public_read: Option<String>,
+
+    /// Bearer token for reading where PUBLIC_READ is off, and for writing; at least 16 characters
+    #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub api_token: Option<String>,
+}
+
+/// Flags of the `api` binary.
+#[derive(Debug, Clone, Args)]
+pub struct ApiArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// The api's configuration, validated.
+#[derive(Clone)]
+pub struct Config {
+    /// Where Postgres is.
+    pub database_url: String,
+    /// Who may do what, and where.
+    pub listen: ListenSettings,
+}
+
+/// What [`ListenArgs`] come to.
+#[derive(Clone)]
+pub struct ListenSettings {
+    /// Where to listen; port 0 takes a free one.
+    pub addr: SocketAddr,
+    /// Reading needs no token.
+    pub public_read: bool,
+    /// The token that may read and write.
+    pub token: Option<String>,
+}
+
+impl ApiArgs {
+    /// Validates everything and reports all problems at once. `None` when there are any.
+    pub fn resolve(&self, problems: &mut Problems) -> Option<Config> {
+        let database_url = self.database.require(problems);
+        let listen = self.listen.resolve(problems);
+        Some(Config { database_url: database_url?.as_str().to_owned(), listen: listen? })
+    }
+}
+
+impl ListenArgs {
+    /// Validates the flags and reports all problems at once. `None` when there are any.
+    pub fn resolve(&self, problems: &mut Problems) -> Option<ListenSettings> {
+        let before = problems.len();
+        let raw = self.api_addr.as_deref().unwrap_or(DEFAULT_ADDR);
+        let addr: Option<SocketAddr> = raw
+            .parse()
+            .map_err(|_| problems.value("API_ADDR", "--api-addr", raw, "is no address like 127.0.0.1:8080"))
+            .ok();
+        let public_read = match self.public_read.as_deref() {
+            None => addr.is_some_and(|addr| addr.ip().is_loopback()),
+            Some("on") => true,
+            Some("off") => false,
+            Some(raw) => {
+                problems.value("PUBLIC_READ", "--public-read", raw, "is neither on nor off");
+                false
+            }
+        };
+        if self.api_token.as_ref().is_some_and(|token| token.len() < 16) {
+            problems.secret("API_TOKEN", "--api-token", "is shorter than 16 characters");
+        }
+        if problems.len() != before {
+            return None;
+        }
+        if !public_read && self.api_token.is_none() {
+            tracing::warn!(
+                "nobody can read: PUBLIC_READ (--public-read) is off and API_TOKEN (--api-token) is not set"
+            );
+        }
+        Some(ListenSettings { addr: addr?, public_read, token: self.api_token.clone() })
+    }
+}
+
+impl fmt::Debug for ListenArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenArgs").field("api_addr", &self.api_addr).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("addr", &self.listen.addr).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ListenSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenSettings").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}

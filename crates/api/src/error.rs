@@ -1,0 +1,133 @@
+//! One error type for all handlers, answered as RFC 9457 problem details.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use store::StoreError;
+
+tokio::task_local! {
+    /// The id of the request being answered.
+    pub(crate) static REQUEST_ID: String;
+}
+
+/// Why a request gets no answer of its own.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// 400: a parameter breaks a rule.
+    Parameter { name: &'static str, code: &'static str, message: String },
+    /// 400: the query string as a whole cannot be read.
+    Query(String),
+    /// 401: no token, or not the right one.
+    Unauthorized,
+    /// 404: no such path.
+    NoRoute,
+    /// 404: no such thing.
+    NotFound(String),
+    /// 405: no such method on this path.
+    MethodNotAllowed,
+    /// 503: Postgres is away, or the migrations still run.
+    Unavailable(&'static str),
+    /// 500: a bug, or a database that is not as we left it.
+    Internal(StoreError),
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Violation<'a>>,
+    request_id: String,
+}
+
+#[derive(Serialize)]
+struct Violation<'a> {
+    pointer: String,
+    code: &'a str,
+    message: &'a str,
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_transient() { Self::Unavailable("Postgres cannot be reached") } else { Self::Internal(error) }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.title())
+    }
+}
+
+impl ApiError {
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
+            Self::Unauthorized => "Token required",
+            Self::NoRoute | Self::NotFound(_) => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Unavailable(_) => "Temporarily unavailable",
+            Self::Internal(_) => "Internal error",
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::Parameter { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
+        let mut errors = Vec::new();
+        let detail = match self {
+            Self::Parameter { name, code, message } => {
+                errors.push(Violation { pointer: format!("query:{name}"), code, message });
+                message.as_str()
+            }
+            Self::Query(message) | Self::NotFound(message) => message,
+            Self::Unauthorized => "send the header `Authorization: Bearer` with a valid token",
+            Self::NoRoute => "there is nothing at this path",
+            Self::MethodNotAllowed => "this path answers GET",
+            Self::Unavailable(why) => why,
+            Self::Internal(cause) => {
+                // Logged here, once; never sent.
+                tracing::error!(request_id, "{cause}");
+                "something went wrong on our side; the log has the reason under this request_id"
+            }
+        };
+        let status = self.status_code();
+        let mut response = HttpResponse::build(status);
+        match self {
+            Self::Unavailable(_) => {
+                response.insert_header((RETRY_AFTER, "1"));
+            }
+            Self::Unauthorized => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::MethodNotAllowed => {
+                response.insert_header((ALLOW, "GET, HEAD"));
+            }
+            _ => {}
+        }
+        let problem =
+            Problem { kind: "about:blank", title: self.title(), status: status.as_u16(), detail, errors, request_id };
+        let body = serde_json::to_string(&problem).unwrap_or_default();
+        response.content_type("application/problem+json").body(body)
+    }
+}

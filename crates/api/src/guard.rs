@@ -1,0 +1,48 @@
+//! What every request passes: an id, a reader's token where one is needed, and
+//! headers that keep answers out of caches.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError, web};
+use subtle::ConstantTimeEq;
+
+use crate::config::ListenSettings;
+use crate::error::{ApiError, REQUEST_ID};
+
+/// Paths that tell only whether we run; a load balancer has no token.
+const ALWAYS_OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let id = format!("{:016x}", rand::random::<u64>());
+    let header = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    REQUEST_ID
+        .scope(id, async move {
+            let mut response = if may_read(&request) {
+                next.call(request).await?.map_into_left_body()
+            } else {
+                request.into_response(ApiError::Unauthorized.error_response()).map_into_right_body()
+            };
+            let headers = response.headers_mut();
+            headers.insert(HeaderName::from_static("x-request-id"), header);
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
+        })
+        .await
+}
+
+fn may_read(request: &ServiceRequest) -> bool {
+    let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
+    settings.public_read || ALWAYS_OPEN.contains(&request.path()) || has_token(request, settings)
+}
+
+fn has_token(request: &ServiceRequest, settings: &ListenSettings) -> bool {
+    let Some(expected) = &settings.token else { return false };
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    given.is_some_and(|given| given.ct_eq(expected.as_bytes()).into())
+}

@@ -1,0 +1,140 @@
+//! `GET /api/v1/checks`: the rolling window, slot by slot.
+//!
+//! A window ends now and includes the slot that ends it: `(now - window, now]`.
+//! The pages of one list share that end, so nothing shifts while somebody reads.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use common::target::micros_to_utc;
+use common::{Cause, TargetId};
+use serde::{Deserialize, Serialize};
+use store::{checks, targets};
+
+use super::parameters;
+use crate::app::State;
+use crate::cursor;
+use crate::error::ApiError;
+
+/// The window where nothing else is asked for.
+const DEFAULT_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// Slots on a page, at most and unless fewer are asked for.
+const PAGE: i64 = 500;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    window: Option<String>,
+    target: Option<String>,
+    cursor: Option<String>,
+    limit: Option<String>,
+}
+
+/// Where a list goes on. Holds the question too: a cursor of another one is refused.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Position {
+    window_us: i64,
+    target: Option<i32>,
+    to_us: i64,
+    slot_us: i64,
+    after_target: i32,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    window: Window,
+    response: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Window {
+    from: String,
+    to: String,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Row {
+    timestamp: String,
+    code: Option<i16>,
+    outcome: &'static str,
+    cause: Option<Cause>,
+    elapsed_ms: Option<f64>,
+    target: String,
+}
+
+pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
+    let window = parameters::window(query.window.as_deref(), DEFAULT_WINDOW)?;
+    let window_us = window.as_micros() as i64;
+    let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
+    let continued: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
+
+    let mut connection = state.database().await?;
+    let target = match &query.target {
+        Some(key) => Some(
+            targets::find(&mut connection, key)
+                .await?
+                .ok_or_else(|| ApiError::NotFound(format!("no target has the key {key:?}")))?,
+        ),
+        None => None,
+    };
+    if continued
+        .as_ref()
+        .is_some_and(|position| position.window_us != window_us || position.target != target.map(|id| id.0))
+    {
+        return Err(cursor::invalid());
+    }
+    let to_us = continued.as_ref().map_or_else(|| Utc::now().timestamp_micros(), |position| position.to_us);
+    // Exclusive: a slot at exactly this moment is outside, whatever its target.
+    let from = micros_to_utc(to_us) - TimeDelta::microseconds(window_us);
+    let after = continued.as_ref().map_or((from, TargetId(i32::MAX)), |position| {
+        (micros_to_utc(position.slot_us).max(from), TargetId(position.after_target))
+    });
+
+    let mut rows = checks::window(&mut connection, target, after, micros_to_utc(to_us), limit + 1).await?;
+    let has_more = rows.len() as i64 > limit;
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut ids: Vec<i32> = rows.iter().map(|row| row.target_id.0).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let keys: HashMap<TargetId, String> = targets::shown(&mut connection, Some(&ids))
+        .await?
+        .into_iter()
+        .map(|target| (target.target_id, target.key))
+        .collect();
+
+    let next = rows.last().filter(|_| has_more).map(|last| {
+        cursor::encode(&Position {
+            window_us,
+            target: target.map(|id| id.0),
+            to_us,
+            slot_us: last.slot_at.timestamp_micros(),
+            after_target: last.target_id.0,
+        })
+    });
+    let response = rows
+        .into_iter()
+        .map(|row| Row {
+            timestamp: rfc3339(row.started_at.unwrap_or(row.slot_at)),
+            code: row.code,
+            outcome: row.outcome.label(),
+            cause: row.outcome.cause(),
+            elapsed_ms: row.elapsed_us.map(|us| f64::from(us) / 1000.0),
+            target: keys.get(&row.target_id).cloned().unwrap_or_default(),
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(Answer {
+        window: Window { from: rfc3339(from), to: rfc3339(micros_to_utc(to_us)), seconds: window.as_secs_f64() },
+        response,
+        next,
+    }))
+}
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}

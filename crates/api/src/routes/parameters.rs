@@ -1,0 +1,58 @@
+//! Reading query parameters, with errors that name them.
+
+use std::time::Duration;
+
+use actix_web::error::QueryPayloadError;
+use chrono::{DateTime, Utc};
+
+use crate::error::ApiError;
+
+/// What is wrong with a query string, without the noise around it.
+pub(super) fn explain(error: &QueryPayloadError) -> String {
+    match error {
+        QueryPayloadError::Deserialize(error) => error.to_string(),
+        _ => "the query string cannot be read".to_owned(),
+    }
+}
+
+/// A whole number from 1 to `most`.
+pub(super) fn limit(raw: Option<&str>, most: i64) -> Result<Option<i64>, ApiError> {
+    let Some(raw) = raw else { return Ok(None) };
+    match raw.parse() {
+        Ok(limit) if (1..=most).contains(&limit) => Ok(Some(limit)),
+        _ => Err(ApiError::Parameter {
+            name: "limit",
+            code: "out_of_range",
+            message: format!("limit is a whole number from 1 to {most}"),
+        }),
+    }
+}
+
+/// An RFC 3339 date with a zone.
+pub(super) fn date(name: &'static str, raw: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let Some(raw) = raw else { return Ok(None) };
+    // A `+` that was not encoded arrives as a space.
+    let date = DateTime::parse_from_rfc3339(&raw.replace(' ', "+")).map(|date| date.to_utc());
+    match date {
+        Ok(date) if (1970..9999).contains(&chrono::Datelike::year(&date)) => Ok(Some(date)),
+        _ => Err(ApiError::Parameter {
+            name,
+            code: "invalid_date",
+            message: format!("{name} is a date with a zone, like 2026-11-21T10:00:00Z (RFC 3339)"),
+        }),
+    }
+}
+
+/// A duration from 1 s to 400 days.
+pub(super) fn window(raw: Option<&str>, default: Duration) -> Result<Duration, ApiError> {
+    const MOST: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+    let Some(raw) = raw else { return Ok(default) };
+    match settings::duration::parse(raw) {
+        Ok(window) if (Duration::from_secs(1)..=MOST).contains(&window) => Ok(window),
+        _ => Err(ApiError::Parameter {
+            name: "window",
+            code: "out_of_range",
+            message: "window is a duration from 1s to 9600h, like 30s, 5m or 24h".to_owned(),
+        }),
+    }
+}

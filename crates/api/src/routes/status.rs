@@ -1,0 +1,180 @@
+//! `GET /status`: every check with a verdict, oldest first, as one JSON array.
+//!
+//! Streamed page by page: memory stays the same however many rows there are. The
+//! first page is read before the answer begins, so that a missing database is a
+//! 503 and not half an answer.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpResponse, web};
+use bytes::{BufMut, Bytes, BytesMut};
+use chrono::SecondsFormat;
+use common::TargetId;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
+use store::targets;
+
+use super::parameters;
+use crate::app::State;
+use crate::error::ApiError;
+
+/// More rows than anybody has: `limit` is there to ask for few.
+const MAX_LIMIT: i64 = 1_000_000_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    url: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    outcome: Option<String>,
+    limit: Option<String>,
+}
+
+/// One element of the array.
+#[derive(Serialize)]
+struct Row<'a> {
+    ok: bool,
+    code: i16,
+    elapsed: f64,
+    date: &'a str,
+    url: &'a RawValue,
+}
+
+pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
+    let limit = parameters::limit(query.limit.as_deref(), MAX_LIMIT)?;
+    let mut filter = Filter {
+        targets: None,
+        since: parameters::date("since", query.since.as_deref())?,
+        until: parameters::date("until", query.until.as_deref())?,
+        outcome: outcome(query.outcome.as_deref())?,
+    };
+    if let (Some(since), Some(until)) = (filter.since, filter.until)
+        && since > until
+    {
+        return Err(ApiError::Parameter {
+            name: "since",
+            code: "out_of_order",
+            message: "since lies after until".to_owned(),
+        });
+    }
+    let mut connection = state.database().await?;
+    if let Some(url) = &query.url {
+        let ids = targets::of_url(&mut connection, url).await?;
+        filter.targets = Some(ids.into_iter().map(|id| id.0).collect());
+    }
+    let position = match limit {
+        Some(limit) => status::newest(&mut connection, &filter, limit).await?,
+        None => None,
+    };
+    drop(connection);
+    let mut reader = Reader {
+        state: state.get_ref().clone(),
+        position: position.unwrap_or_else(|| Position::start(&filter)),
+        filter,
+        left: limit.unwrap_or(i64::MAX),
+        order: Some(InStartOrder::default()),
+        urls: HashMap::new(),
+        rows_written: 0,
+    };
+    let first = reader.next_chunk().await?;
+    let rest = stream::try_unfold(reader, |mut reader| async move {
+        if reader.order.is_none() {
+            return Ok::<_, ApiError>(None);
+        }
+        let chunk = reader.next_chunk().await?;
+        Ok(Some((chunk, reader)))
+    });
+    let body = stream::once(async { Ok::<_, ApiError>(first) });
+    Ok(HttpResponse::Ok().content_type("application/json").streaming(futures_util::StreamExt::chain(body, rest)))
+}
+
+fn outcome(raw: Option<&str>) -> Result<Option<&'static str>, ApiError> {
+    let Some(raw) = raw else { return Ok(None) };
+    ["up", "degraded", "down"].into_iter().find(|label| *label == raw).map(Some).ok_or_else(|| ApiError::Parameter {
+        name: "outcome",
+        code: "unknown_value",
+        message: "outcome is up, degraded or down".to_owned(),
+    })
+}
+
+/// Reads page after page.
+struct Reader {
+    state: State,
+    filter: Filter,
+    position: Position,
+    /// Rows that may still be read.
+    left: i64,
+    /// `None` when the array is closed.
+    order: Option<InStartOrder>,
+    /// URLs as JSON strings, ready to be written.
+    urls: HashMap<TargetId, Box<RawValue>>,
+    rows_written: u64,
+}
+
+impl Reader {
+    /// The next piece of the array; the last one closes it.
+    async fn next_chunk(&mut self) -> Result<Bytes, ApiError> {
+        let mut connection = self.state.database().await?;
+        let mut page = status::page(&mut connection, &self.filter, self.position).await?;
+        let is_last = (page.len() as i64) < PAGE.min(self.left);
+        page.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.left -= page.len() as i64;
+        if let Some(last) = page.last() {
+            self.position = Position { slot_at: last.slot_at, target_id: last.target_id };
+        }
+        let unknown: Vec<i32> = {
+            let mut ids: Vec<i32> =
+                page.iter().map(|row| row.target_id).filter(|id| !self.urls.contains_key(id)).map(|id| id.0).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            ids
+        };
+        if !unknown.is_empty() {
+            for target in targets::shown(&mut connection, Some(&unknown)).await? {
+                self.urls.insert(target.target_id, json_string(&target.url));
+            }
+        }
+        drop(connection);
+
+        let mut chunk = BytesMut::with_capacity(page.len() * 160 + 16);
+        if self.rows_written == 0 {
+            chunk.put_u8(b'[');
+        }
+        let mut order = self.order.take().unwrap_or_default();
+        let rows = order.settle(page);
+        self.write(&mut chunk, &rows);
+        if is_last || self.left == 0 {
+            self.write(&mut chunk, &order.finish());
+            chunk.put_slice(b"]\n");
+        } else {
+            self.order = Some(order);
+        }
+        Ok(chunk.freeze())
+    }
+
+    fn write(&mut self, chunk: &mut BytesMut, rows: &[StatusRow]) {
+        let unknown = RawValue::NULL;
+        for row in rows {
+            if self.rows_written > 0 {
+                chunk.put_slice(b",\n");
+            }
+            self.rows_written += 1;
+            let row = Row {
+                ok: row.ok,
+                code: row.code.unwrap_or(0),
+                elapsed: f64::from(row.elapsed_us) / 1e6,
+                date: &row.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+                url: self.urls.get(&row.target_id).map_or(unknown, |url| url),
+            };
+            // Writing plain numbers and strings into memory does not fail.
+            let _ = serde_json::to_writer(chunk.writer(), &row);
+        }
+    }
+}
+
+fn json_string(text: &str) -> Box<RawValue> {
+    serde_json::value::to_raw_value(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
+}

@@ -1,0 +1,191 @@
+//! `lookout up`: api, worker and, where they are needed, a private Postgres and
+//! something to watch, all in one process.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use api::Api;
+use api::config::ListenArgs;
+use clap::Args;
+use common::{Interval, TargetUrl};
+use demo::fantastic::{self, Fantastic, FantasticArgs};
+use settings::{DatabaseArgs, LogArgs, Problems, SettingsError, TargetArgs, TargetList};
+use store::embedded::{self, Embedded};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use worker::config::ProbeArgs;
+
+/// The database in a private Postgres.
+const DATABASE: &str = "lookout";
+
+/// A newcomer who configured nothing should see something happen soon.
+const DEMO_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Where the demo service would like to listen; any free port will do.
+const DEMO_PORT: u16 = 12345;
+
+/// Flags of `lookout up`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    targets: TargetArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    /// Where the private Postgres keeps its data [default: /var/lib/lookout as root, else ~/.local/share/lookout]
+    #[arg(long, env = "LOOKOUT_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    probes: ProbeArgs,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+///
+/// # Errors
+/// [`SettingsError`] for unusable settings; anything else is a failure of this machine.
+pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
+    let mut problems = Problems::new();
+    log.init(&mut problems);
+    let targets = args.targets.resolve(&mut problems);
+    let listen = args.listen.resolve(&mut problems);
+    let probes = args.probes.resolve(&mut problems);
+    let database_url = args.database.resolve(&mut problems);
+    problems.finish()?;
+    let (Some(mut targets), Some(listen), Some(probes)) = (targets, listen, probes) else {
+        return Err(anyhow!("the settings were refused without a reason; this is a bug in lookout"));
+    };
+    for warning in &targets.warnings {
+        tracing::warn!("{warning}");
+    }
+
+    // On this thread, the main one: the kernel stops Postgres when the thread that started it ends.
+    let (database_url, database, postgres) = match database_url {
+        Some(url) => (url.as_str().to_owned(), format!("{url}"), None),
+        None => start_postgres(args.data_dir.as_deref())?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        settings::process::cancel_on_signal(stop.clone())?;
+        let api = Api::bind(api::Config { database_url: database_url.clone(), listen })?;
+        let fantastic = if targets.targets.is_empty() {
+            let fantastic = start_fantastic().await?;
+            targets = watch(&fantastic, &args.targets)?;
+            Some(fantastic)
+        } else {
+            None
+        };
+        print_start(&database, &targets, fantastic.is_some(), &api);
+        let config = worker::Config::new(database_url.clone(), targets, probes);
+        together(api, config, fantastic, stop).await
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if let Some(postgres) = postgres {
+        postgres.stop();
+    }
+    if result.is_ok() {
+        eprintln!("stopped cleanly");
+    }
+    result
+}
+
+fn start_postgres(data_dir: Option<&Path>) -> anyhow::Result<(String, String, Option<Embedded>)> {
+    let dir = data_dir.map_or_else(embedded::default_data_dir, Path::to_path_buf);
+    eprintln!("starting a private Postgres in {} …", dir.display());
+    let postgres = Embedded::start(&dir).map_err(SettingsError::one)?;
+    let shared = if postgres.is_shared() { ", already running" } else { "" };
+    let shown = format!("private Postgres in {}{shared}", dir.display());
+    Ok((postgres.url(DATABASE), shown, Some(postgres)))
+}
+
+/// On its usual port, or any other when that is taken.
+async fn start_fantastic() -> anyhow::Result<Fantastic> {
+    let mut args = FantasticArgs { port: DEMO_PORT, ..FantasticArgs::default() };
+    if let Ok(fantastic) = fantastic::bind(&args).await {
+        return Ok(fantastic);
+    }
+    args.port = 0;
+    fantastic::bind(&args).await
+}
+
+/// The list with the demo service alone. Its key stays the same whatever its port, and so does its history.
+fn watch(fantastic: &Fantastic, args: &TargetArgs) -> anyhow::Result<TargetList> {
+    let url = TargetUrl::parse(&format!("http://{}/", fantastic.addr())).context("the address of fantastic")?;
+    // Judged before; here only to be read again.
+    let mut defaults = args.defaults(&mut Problems::new());
+    if args.interval.is_none() {
+        defaults.interval = Interval::new(DEMO_INTERVAL).context("the demo interval")?;
+        defaults.timeout = defaults.timeout.min(DEMO_INTERVAL);
+    }
+    Ok(TargetList::single("fantastic", url, &defaults))
+}
+
+fn print_start(database: &str, targets: &TargetList, is_demo: bool, api: &Api) {
+    let addr = api.addr();
+    let watching = match &targets.targets[..] {
+        [only] if is_demo => {
+            format!(
+                "fantastic at {}, which fails about every fourth time (set URLS to watch your own)",
+                only.url.as_written()
+            )
+        }
+        [only] => format!("{} every {}", only.name, settings::duration::format(only.interval.duration())),
+        many => format!("{} targets", many.len()),
+    };
+    println!(
+        "lookout {version}\n  database   {database}\n  watching   {watching}\n  answering  http://{addr}\n\n  \
+         Try:  curl 'http://{addr}/status?limit=3'\n  Stop: Ctrl-C\n",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+}
+
+/// Runs all parts until `stop`; one that fails stops the others.
+async fn together(
+    api: Api,
+    config: worker::Config,
+    fantastic: Option<Fantastic>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    // The demo service outlives the worker, or its last checks would find it gone.
+    let fantastic_stop = CancellationToken::new();
+    let fantastic = fantastic.map(|fantastic| tokio::spawn(fantastic.run(fantastic_stop.clone())));
+    let worker = start_worker(config, stop.clone())?;
+    let stop_guard = stop.clone();
+    let worker = async move {
+        let result = worker.await.context("the worker thread failed").flatten();
+        stop_guard.cancel();
+        result
+    };
+    let api_guard = stop.clone();
+    let api = async move {
+        let result = api.run(stop).await;
+        api_guard.cancel();
+        result
+    };
+    let (api, worker) = tokio::join!(api, worker);
+    fantastic_stop.cancel();
+    if let Some(fantastic) = fantastic {
+        fantastic.await.context("the demo service failed")??;
+    }
+    // The api reports a bad database first and best.
+    api.and(worker)
+}
+
+/// The worker on runtime threads of its own: answering people never delays a probe.
+fn start_worker(
+    config: worker::Config,
+    stop: CancellationToken,
+) -> anyhow::Result<oneshot::Receiver<anyhow::Result<()>>> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("worker").enable_all().build()?;
+    let (sender, receiver) = oneshot::channel();
+    thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        let result = runtime.block_on(worker::run(config, stop));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        let _ = sender.send(result);
+    })?;
+    Ok(receiver)
+}

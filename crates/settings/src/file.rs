@@ -1,0 +1,164 @@
+//! The configuration file: a YAML list of targets, or a mapping with `version`,
+//! `defaults` and `targets`.
+//!
+//! The text becomes a tree that knows where each value stands, and the tree is
+//! read field by field. Nothing stops at the first mistake: whoever edits the
+//! file sees all of them at once.
+
+mod fields;
+mod report;
+mod request;
+mod target;
+mod tree;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path as FilePath;
+
+use common::TargetSpec;
+
+use crate::targets::{Defaults, TargetList};
+use fields::{Fields, quoted};
+pub use report::ConfigErrors;
+use report::{Path, Report};
+use tree::{Node, Place, Value};
+
+/// The largest file that is read, in bytes.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Reads and validates the configuration file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, at once; secrets are not shown.
+pub fn read(path: &FilePath, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
+    let name = path.display().to_string();
+    let mut bytes = Vec::new();
+    File::open(path)
+        // One byte more than is allowed tells a file that is too long.
+        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| {
+            let reason = match error.kind() {
+                ErrorKind::NotFound => "not found (set LOOKOUT_CONFIG)".to_owned(),
+                ErrorKind::PermissionDenied => format!("user {} may not read it", rustix::process::geteuid().as_raw()),
+                ErrorKind::IsADirectory => "is a directory".to_owned(),
+                _ => error.to_string(),
+            };
+            ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
+        })?;
+    parse(&name, &bytes, defaults)
+}
+
+/// Validates the text of a configuration file. `name` stands before each problem.
+///
+/// # Errors
+/// Everything that is wrong with it, at once; secrets are not shown.
+pub fn parse(name: &str, text: &[u8], defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
+    if text.len() > MAX_BYTES {
+        return Err(ConfigErrors::whole(format_args!("{name}: is over 16 MiB")));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let byte = error.valid_up_to();
+        ConfigErrors::whole(format_args!("{name}: not UTF-8 at byte {byte}"))
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut report = Report::new(name);
+    let targets = match tree::parse(text) {
+        Ok(root) => document(&root, defaults, &mut report),
+        Err(error) => {
+            report.error(error.at.unwrap_or_default(), &Path::root(), error.message);
+            Vec::new()
+        }
+    };
+    let warnings = report.finish()?;
+    Ok(TargetList::new(targets, warnings))
+}
+
+const NO_TARGETS: &str = "no targets defined (an explicit [] is valid)";
+
+fn document(root: &Node, defaults: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+    let path = Path::root();
+    match &root.value {
+        Value::Null => report.error(Place::default(), &path, NO_TARGETS),
+        Value::List(items) => return targets(items, &path, defaults, report),
+        Value::Map(_) => {
+            if let Some(fields) = Fields::of(root, path, "a list of targets", report) {
+                return mapping(&fields, defaults, report);
+            }
+        }
+        other @ Value::Scalar(..) => {
+            report.error(root.at, &path, format_args!("expected a list of targets, found {}", other.kind()))
+        }
+    }
+    Vec::new()
+}
+
+fn mapping(fields: &Fields, base: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+    fields.refuse_unknown(&["version", "defaults", "targets", "services"], report);
+    fields.value("version", "the number 1", report, |text| match text {
+        "1" => Ok(()),
+        _ => Err("is no version this release reads: write 1"),
+    });
+    let defaults = match fields.get("defaults") {
+        Some(node) if node.value != Value::Null => target::defaults(node, fields.path.field("defaults"), base, report),
+        _ => base.clone(),
+    };
+    if let Some(node) = fields.get("services") {
+        let path = fields.path.field("services");
+        match &node.value {
+            Value::List(_) | Value::Map(_) | Value::Null => {
+                report.warning(node.at, &path, "is not used by this release");
+            }
+            other @ Value::Scalar(..) => {
+                report.error(node.at, &path, format_args!("expected a list or a mapping, found {}", other.kind()))
+            }
+        }
+    }
+    let path = fields.path.field("targets");
+    match fields.get("targets") {
+        Some(Node { value: Value::List(items), .. }) => return targets(items, &path, &defaults, report),
+        None => report.error(fields.node.at, &fields.path, NO_TARGETS),
+        Some(node) if node.value == Value::Null => report.error(node.at, &path, NO_TARGETS),
+        Some(node) => {
+            report.error(node.at, &path, format_args!("expected a list of targets, found {}", node.value.kind()))
+        }
+    }
+    Vec::new()
+}
+
+/// Reads every target, and compares them with each other.
+fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+    let mut read: Vec<TargetSpec> = Vec::new();
+    let mut keys: HashMap<String, u64> = HashMap::new();
+    let mut requests: HashMap<(String, &str), u64> = HashMap::new();
+    for (index, item) in items.iter().enumerate() {
+        let path = path.index(index);
+        let Some(target) = target::target(item, path.clone(), defaults, report) else {
+            continue;
+        };
+        let line = item.at.line;
+        if let Some(first) = keys.insert(target.key.clone(), line) {
+            report.error(
+                item.at,
+                &path,
+                format_args!(
+                    "the key {} is taken: line {first} and line {line}; give one of them a `key`",
+                    quoted(&target.key)
+                ),
+            );
+        }
+        let request = (target.url.as_written().to_owned(), target.method.as_str());
+        if let Some(first) = requests.insert(request, line) {
+            report.warning(
+                item.at,
+                &path.field("url"),
+                format_args!("the same URL is watched twice: line {first} and line {line}"),
+            );
+        }
+        read.push(target);
+    }
+    read
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! Reading the fields of one mapping, with every problem reported at its place.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use super::report::{Path, Report};
+use super::tree::{Entry, Node, Value};
+use crate::urls::shorten;
+
+/// The longest piece of a wrong value that is shown, in characters.
+const SHOWN_CHARS: usize = 120;
+
+/// A mapping and where it is. A field that is wrong reads as absent after it was
+/// reported: a report with an error discards whatever was read.
+pub(crate) struct Fields<'t> {
+    pub(crate) node: &'t Node,
+    pub(crate) path: Path,
+    entries: &'t [Entry],
+}
+
+impl<'t> Fields<'t> {
+    /// The fields of `node`. Reports anything but a mapping (`what` says which),
+    /// keys that are no text, and keys that come twice.
+    pub(crate) fn of(node: &'t Node, path: Path, what: &str, report: &mut Report) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            report.error(node.at, &path, format_args!("expected {what}, found {}", node.value.kind()));
+            return None;
+        };
+        let mut first_lines = HashMap::new();
+        for entry in entries {
+            let Some(key) = &entry.key else {
+                report.error(entry.key_at, &path, "expected a text as a key");
+                continue;
+            };
+            if let Some(first) = first_lines.insert(key, entry.key_at.line) {
+                report.error(
+                    entry.key_at,
+                    &path.field(key),
+                    format_args!("is given twice: line {first} and line {}", entry.key_at.line),
+                );
+            }
+        }
+        Some(Self { node, path, entries })
+    }
+
+    /// Every entry with a text for a key, in the order written.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'t str, &'t Entry)> {
+        let entries = self.entries;
+        entries.iter().filter_map(|entry| entry.key.as_deref().map(|key| (key, entry)))
+    }
+
+    /// The value of a field, if the mapping has it.
+    pub(crate) fn get(&self, name: &str) -> Option<&'t Node> {
+        self.entries().find_map(|(key, entry)| (key == name).then_some(&entry.value))
+    }
+
+    /// Reports the fields that are none of `known`.
+    pub(crate) fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
+        for (key, entry) in self.entries() {
+            if known.contains(&key) {
+                continue;
+            }
+            let hint = match closest(key, known) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => format!("known are {}", known.join(", ")),
+            };
+            report.error(entry.key_at, &self.path.field(key), format_args!("unknown field; {hint}"));
+        }
+    }
+
+    /// A scalar field read by `read`, whose error goes after the value.
+    pub(crate) fn value<T, E: Display>(
+        &self,
+        name: &str,
+        what: &str,
+        report: &mut Report,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let node = self.get(name)?;
+        let path = self.path.field(name);
+        let text = text(node, &path, what, report)?;
+        read(text).map_err(|rule| report.error(node.at, &path, format_args!("{} {rule}", quoted(text)))).ok()
+    }
+}
+
+/// The text of a scalar; anything else is reported as not being `what`.
+pub(crate) fn text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
+    if let Value::Scalar(text, _) = &node.value {
+        return Some(text);
+    }
+    report.error(node.at, path, format_args!("expected {what}, found {}", node.value.kind()));
+    None
+}
+
+/// A value for people: quoted, escaped, not too long.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("{:?}", shorten(text, SHOWN_CHARS))
+}
+
+/// The known name that somebody who wrote `name` probably meant.
+fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    // The distance is quadratic in the length, and a long name is no typing error.
+    if name.len() > 40 {
+        return None;
+    }
+    let written = name.to_lowercase().replace('-', "_");
+    known
+        .iter()
+        .map(|known| (strsim::osa_distance(&written, known), *known))
+        .min()
+        .filter(|(distance, known)| *distance <= 2.min(known.len() / 2))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typing_error_finds_the_field_that_was_meant() {
+        let known = ["interval", "url", "key", "degraded_after"];
+        assert_eq!(closest("intervall", &known), Some("interval"));
+        assert_eq!(closest("degraded-after", &known), Some("degraded_after"));
+        assert_eq!(closest("URL", &known), Some("url"));
+        assert_eq!(closest("ulr", &known), Some("url"));
+        assert_eq!(closest("colour", &known), None);
+        assert_eq!(closest("x", &known), None);
+        assert_eq!(closest("", &known), None);
+    }
+}

@@ -1,0 +1,101 @@
+//! What is wrong with a file, each problem with its place in it.
+
+use std::fmt::{self, Display};
+
+use super::tree::Place;
+
+/// Everything that is wrong with a configuration file, in the order of the file;
+/// one problem a line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines.join("\n"))]
+pub struct ConfigErrors {
+    lines: Vec<String>,
+}
+
+impl ConfigErrors {
+    /// The problems, one a line, such as
+    /// `config.yaml:14:15: targets[3].interval: "5ms" is below the minimum 1s`.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// A problem with the file as a whole.
+    pub(crate) fn whole(problem: impl Display) -> Self {
+        Self { lines: vec![problem.to_string()] }
+    }
+}
+
+/// Collects problems while a file is read.
+pub(crate) struct Report<'n> {
+    name: &'n str,
+    errors: Vec<(Place, String)>,
+    warnings: Vec<(Place, String)>,
+}
+
+impl<'n> Report<'n> {
+    pub(crate) fn new(name: &'n str) -> Self {
+        Self { name, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Notes what makes the file unusable. `message` must show no secret.
+    pub(crate) fn error(&mut self, at: Place, path: &Path, message: impl Display) {
+        let line = self.line(at, path, message);
+        self.errors.push((at, line));
+    }
+
+    /// Notes what is accepted but probably not meant. `message` must show no secret.
+    pub(crate) fn warning(&mut self, at: Place, path: &Path, message: impl Display) {
+        let line = self.line(at, path, message);
+        self.warnings.push((at, line));
+    }
+
+    fn line(&self, at: Place, path: &Path, message: impl Display) -> String {
+        let mut line = self.name.to_owned();
+        if at != Place::default() {
+            line.push_str(&format!(":{}:{}", at.line, at.column));
+        }
+        if !path.0.is_empty() {
+            line.push_str(&format!(": {path}"));
+        }
+        format!("{line}: {message}")
+    }
+
+    /// The warnings, or all errors if there is one.
+    pub(crate) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        if self.errors.is_empty() {
+            Ok(in_order(&mut self.warnings))
+        } else {
+            Err(ConfigErrors { lines: in_order(&mut self.errors) })
+        }
+    }
+}
+
+fn in_order(lines: &mut Vec<(Place, String)>) -> Vec<String> {
+    lines.sort_by_key(|(at, _)| *at);
+    lines.drain(..).map(|(_, line)| line).collect()
+}
+
+/// Where in the tree a value is: `targets[3].interval`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Path(String);
+
+impl Path {
+    pub(crate) fn root() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn index(&self, index: usize) -> Self {
+        Self(format!("{}[{index}]", self.0))
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Self {
+        let name = name.escape_debug();
+        Self(if self.0.is_empty() { name.to_string() } else { format!("{}.{name}", self.0) })
+    }
+}
+
+impl Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

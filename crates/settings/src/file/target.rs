@@ -1,0 +1,195 @@
+//! One entry of the file as a target.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl};
+
+use super::fields::{Fields, quoted, text};
+use super::report::{Path, Report};
+use super::request;
+use super::tree::{Node, Value};
+use crate::rules::{self, AboveInterval};
+use crate::targets::{Defaults, KEY_MAX_BYTES};
+use crate::urls;
+
+const TARGET_FIELDS: [&str; 13] = [
+    "key",
+    "name",
+    "url",
+    "method",
+    "headers",
+    "body",
+    "interval",
+    "timeout",
+    "degraded_after",
+    "expect_status",
+    "connection",
+    "service",
+    "labels",
+];
+
+const DEFAULT_FIELDS: [&str; 6] = ["interval", "timeout", "degraded_after", "method", "expect_status", "connection"];
+
+/// Reads the `defaults:` of a file on top of those from outside it.
+pub(crate) fn defaults(node: &Node, path: Path, base: &Defaults, report: &mut Report) -> Defaults {
+    let Some(fields) = Fields::of(node, path, "a mapping of defaults", report) else {
+        return base.clone();
+    };
+    fields.refuse_unknown(&DEFAULT_FIELDS, report);
+    let policy = Policy::read(&fields, report);
+    // An interval of a target may be longer than the default one, so a default
+    // timeout alone is not held against it.
+    if let (Some(interval), Some(timeout)) = (policy.interval, policy.timeout) {
+        check_timeout(&fields, timeout, interval, report);
+    }
+    Defaults {
+        interval: policy.interval.unwrap_or(base.interval),
+        timeout: policy.timeout.unwrap_or(base.timeout),
+        degraded_after: policy.degraded_after.unwrap_or(base.degraded_after),
+        method: policy.method.unwrap_or(base.method),
+        expect_status: policy.expect_status.unwrap_or_else(|| base.expect_status.clone()),
+        connection: policy.connection.unwrap_or(base.connection),
+    }
+}
+
+/// Reads one target. `None` when it has no usable name or URL, which is reported.
+pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut Report) -> Option<TargetSpec> {
+    let fields = Fields::of(node, path, "a mapping with name and url", report)?;
+    fields.refuse_unknown(&TARGET_FIELDS, report);
+    let name = required(&fields, "name", report).and_then(|_| label(&fields, "name", report));
+    let key = label(&fields, "key", report);
+    let service = label(&fields, "service", report);
+    let url = required(&fields, "url", report).and_then(|node| url(&fields, node, report));
+    let policy = Policy::read(&fields, report);
+    let method = policy.method.unwrap_or(defaults.method);
+    let headers = request::headers(&fields, report);
+    let body = request::body(&fields, method, report);
+    let labels = labels(&fields, report);
+    let interval = policy.interval.unwrap_or(defaults.interval);
+    if let Some(timeout) = policy.timeout {
+        check_timeout(&fields, timeout, interval, report);
+    }
+    let name = name?;
+    Some(TargetSpec {
+        key: key.unwrap_or_else(|| name.clone()),
+        name,
+        url: url?,
+        method,
+        headers,
+        body,
+        interval,
+        timeout: policy.timeout.unwrap_or_else(|| defaults.timeout.min(interval.duration())),
+        degraded_after: policy.degraded_after.unwrap_or(defaults.degraded_after),
+        expect_status: policy.expect_status.unwrap_or_else(|| defaults.expect_status.clone()),
+        connection: policy.connection.unwrap_or(defaults.connection),
+        labels,
+        service,
+        source: Source::File,
+    })
+}
+
+/// The fields that a target and the defaults share; `None` where absent.
+struct Policy {
+    interval: Option<Interval>,
+    timeout: Option<Duration>,
+    degraded_after: Option<Duration>,
+    method: Option<Method>,
+    expect_status: Option<Vec<StatusRange>>,
+    connection: Option<Connection>,
+}
+
+impl Policy {
+    fn read(fields: &Fields, report: &mut Report) -> Self {
+        Self {
+            interval: fields.value("interval", "a duration", report, rules::interval),
+            timeout: fields.value("timeout", "a duration", report, rules::limit),
+            degraded_after: fields.value("degraded_after", "a duration", report, rules::limit),
+            method: fields.value("method", "a request method", report, request::method),
+            expect_status: request::expect_status(fields, report),
+            connection: fields.value("connection", "fresh or reuse", report, |text| match text {
+                "fresh" => Ok(Connection::Fresh),
+                "reuse" => Ok(Connection::Reuse),
+                _ => Err("is neither fresh nor reuse"),
+            }),
+        }
+    }
+}
+
+fn check_timeout(fields: &Fields, timeout: Duration, interval: Interval, report: &mut Report) {
+    if timeout > interval.duration() {
+        // Read again for the value as written; it was accepted before.
+        fields.value("timeout", "a duration", report, |_| Err::<(), _>(AboveInterval(interval)));
+    }
+}
+
+fn required<'t>(fields: &Fields<'t>, name: &str, report: &mut Report) -> Option<&'t Node> {
+    let node = fields.get(name);
+    if node.is_none() {
+        report.error(fields.node.at, &fields.path.field(name), "is missing");
+    }
+    node
+}
+
+fn url(fields: &Fields, node: &Node, report: &mut Report) -> Option<TargetUrl> {
+    let path = fields.path.field("url");
+    let text = text(node, &path, "a URL", report)?;
+    let url = urls::parse_one(text)
+        .map_err(|rule| {
+            let shown = quoted(&urls::redact(text));
+            report.error(node.at, &path, format_args!("{shown} {rule}"));
+        })
+        .ok()?;
+    if url.credentials().is_some() {
+        report.warning(
+            node.at,
+            &path,
+            "holds a user and password: they are sent as Authorization and never shown, \
+             but `headers:` is a better place",
+        );
+    }
+    if let Some(address) = urls::canonical_address(&url) {
+        report.warning(node.at, &path, format_args!("is the address {address}"));
+    }
+    Some(url)
+}
+
+/// A text that names something: not blank, one line, short enough for an index.
+fn label(fields: &Fields, name: &str, report: &mut Report) -> Option<String> {
+    fields.value(name, "a text", report, |text| {
+        if text.trim().is_empty() {
+            return Err("is blank");
+        }
+        one_line(text)
+    })
+}
+
+fn one_line(text: &str) -> Result<String, &'static str> {
+    if text.len() > KEY_MAX_BYTES {
+        Err("is over 2000 bytes long")
+    } else if text.chars().any(char::is_control) {
+        Err("has a line break or another control character")
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+fn labels(fields: &Fields, report: &mut Report) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    let path = fields.path.field("labels");
+    let Some(node) = fields.get("labels").filter(|node| node.value != Value::Null) else {
+        return labels;
+    };
+    let Some(mapping) = Fields::of(node, path, "a mapping of texts", report) else {
+        return labels;
+    };
+    for (name, entry) in mapping.entries() {
+        if let Err(rule) = one_line(name) {
+            report.error(entry.key_at, &mapping.path, format_args!("{} {rule}", quoted(name)));
+        }
+        if let Some(value) = mapping.value(name, "a text", report, one_line) {
+            labels.insert(name.to_owned(), value);
+        }
+    }
+    labels
+}

@@ -1,0 +1,65 @@
+//! What can go wrong in the database, sorted by what a caller can do about it.
+
+/// A failed database operation.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Postgres cannot be reached or cannot serve now; trying again may help.
+    #[error("postgres is unavailable: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// Postgres refuses these credentials.
+    #[error("postgres refuses the login: {0}")]
+    Login(String),
+    /// The database named in the URL does not exist.
+    #[error("{0}")]
+    NoDatabase(String),
+    /// No partition takes a row of this time.
+    #[error("no partition for a row: {0}")]
+    NoPartition(#[source] sqlx::Error),
+    /// Anything else Postgres reports.
+    #[error("database error: {0}")]
+    Database(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// For a caller whose own patience ended before Postgres answered.
+    pub fn deadline_passed() -> Self {
+        Self::Unavailable(sqlx::Error::PoolTimedOut)
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(reported) => {
+                let message = reported.message().to_owned();
+                match reported.code().as_deref().unwrap_or_default() {
+                    // invalid_password, invalid_authorization_specification
+                    "28P01" | "28000" => Self::Login(message),
+                    "3D000" => Self::NoDatabase(message),
+                    // check_violation is what a partitioned table without a fitting partition raises
+                    "23514" if message.contains("no partition") => Self::NoPartition(error),
+                    // connection exceptions, insufficient resources, operator intervention
+                    // (shutdown, starting up, statement timeout), deadlock, serialization failure
+                    code if ["08", "53", "57", "40"].contains(&code.get(..2).unwrap_or_default()) => {
+                        Self::Unavailable(error)
+                    }
+                    // lock_not_available
+                    "55P03" => Self::Unavailable(error),
+                    _ => Self::Database(error),
+                }
+            }
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
+            _ => Self::Database(error),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Who probes which shard. All comparisons happen in Postgres, in its own time.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use common::Shard;
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+
+use crate::StoreError;
+
+/// A lease that is not renewed for this long may be taken by another worker.
+pub const LEASE: Duration = Duration::from_secs(5);
+
+/// A shard that just changed hands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Which shard.
+    pub shard: Shard,
+    /// The new epoch.
+    pub epoch: i64,
+    /// Every slot before this has its row; `None` if nobody ever held the shard.
+    pub complete_until: Option<DateTime<Utc>>,
+}
+
+fn lease_interval() -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: LEASE.as_micros() as i64 }
+}
+
+/// Takes every shard that nobody holds now.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn take(connection: &mut PgConnection, worker_id: &str) -> Result<Vec<Taken>, StoreError> {
+    Ok(sqlx::query_as!(
+        Taken,
+        r#"update shard_lease
+           set epoch = epoch + 1, holder = $1, expires_at = clock_timestamp() + $2
+           where shard_id in (
+               select shard_id from shard_lease
+               where holder is null or expires_at <= clock_timestamp()
+               order by shard_id
+               for update skip locked
+           )
+           returning shard_id as "shard: Shard", epoch, complete_until"#,
+        worker_id,
+        lease_interval(),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Extends the leases `worker_id` still has, and notes how far its slots are complete.
+///
+/// A lease that ran out is not extended, even when nobody took it: it has to be
+/// taken again, with a new epoch.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn renew(
+    connection: &mut PgConnection,
+    worker_id: &str,
+    complete_until: Option<DateTime<Utc>>,
+) -> Result<Vec<Shard>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"update shard_lease
+           set expires_at = clock_timestamp() + $2, complete_until = greatest(complete_until, $3)
+           where holder = $1 and expires_at > clock_timestamp()
+           returning shard_id as "shard: Shard""#,
+        worker_id,
+        lease_interval(),
+        complete_until,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Gives every shard back, for a clean stop.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn release(
+    connection: &mut PgConnection,
+    worker_id: &str,
+    complete_until: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update shard_lease
+         set holder = null, expires_at = '-infinity', complete_until = greatest(complete_until, $2)
+         where holder = $1",
+        worker_id,
+        complete_until,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What Postgres takes the time to be.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn database_time(connection: &mut PgConnection) -> Result<DateTime<Utc>, StoreError> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(connection).await?)
+}

@@ -1,0 +1,113 @@
+//! Connecting: pools with stated sizes and deadlines, and waiting for Postgres.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgPool};
+
+use crate::StoreError;
+
+/// How a process uses its connections.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// Shown in `pg_stat_activity`.
+    pub application: &'static str,
+    /// Connections at most. All processes together share `max_connections`.
+    pub max_connections: u32,
+    /// How long to wait for a connection, ping included.
+    pub acquire_timeout: Duration,
+    /// Postgres ends a statement that takes longer.
+    pub statement_timeout: Duration,
+    /// Plan each execution anew, for statements whose filters are optional.
+    pub custom_plans: bool,
+}
+
+impl PoolSettings {
+    /// For the worker: few connections, plans kept.
+    pub const WORKER: Self = Self {
+        application: "lookout worker",
+        max_connections: 4,
+        acquire_timeout: Duration::from_secs(3),
+        statement_timeout: Duration::from_secs(30),
+        custom_plans: false,
+    };
+
+    /// For the api: answers 503 within a second when Postgres is away.
+    pub const API: Self = Self {
+        application: "lookout api",
+        max_connections: 10,
+        acquire_timeout: Duration::from_millis(800),
+        statement_timeout: Duration::from_secs(5),
+        custom_plans: true,
+    };
+}
+
+/// A pool that connects when it is first used.
+///
+/// # Errors
+/// The URL is malformed.
+pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
+    let statement_timeout = settings.statement_timeout.as_millis().to_string();
+    let plans = if settings.custom_plans { "force_custom_plan" } else { "auto" };
+    let options = PgConnectOptions::from_str(url)?
+        .application_name(settings.application)
+        .options([("statement_timeout", statement_timeout.as_str()), ("plan_cache_mode", plans), ("timezone", "UTC")])
+        .log_statements(tracing::log::LevelFilter::Off)
+        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .connect_lazy_with(options))
+}
+
+/// One attempt to connect and ask something.
+///
+/// # Errors
+/// [`StoreError::Login`] and [`StoreError::NoDatabase`] will not go away by
+/// waiting; [`StoreError::Unavailable`] may.
+pub async fn ping(pool: &PgPool) -> Result<(), StoreError> {
+    // Outside the pool, which would retry a refused connection until its deadline
+    // and then hide the reason.
+    let options = pool.connect_options();
+    let attempt = async {
+        let mut connection = options.connect().await?;
+        sqlx::query("select 1").execute(&mut connection).await?;
+        connection.close().await
+    };
+    match tokio::time::timeout(Duration::from_secs(5), attempt).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
+/// The newest migration applied; `None` before the first.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn schema_version(pool: &PgPool) -> Result<Option<i32>, StoreError> {
+    // Not a checked query: refinery's own table is in none of our migrations.
+    let history: Option<String> =
+        sqlx::query_scalar("select to_regclass('refinery_schema_history')::text").fetch_one(pool).await?;
+    if history.is_none() {
+        return Ok(None);
+    }
+    Ok(sqlx::query_scalar("select max(version) from refinery_schema_history").fetch_one(pool).await?)
+}
+
+/// Whether Postgres answers on this connection.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn answers(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
+    sqlx::query("select 1").execute(connection).await?;
+    Ok(())
+}
+
+/// A connection from the pool, within its acquire timeout.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when there is none in time.
+pub async fn acquire(pool: &PgPool) -> Result<crate::PooledConnection, StoreError> {
+    Ok(pool.acquire().await?)
+}

@@ -1,0 +1,215 @@
+//! `/status`: every check with a verdict, oldest first, however many there are.
+//!
+//! Rows come in keyset pages over `(slot_at, target_id)`; no statement is long
+//! and none holds more than a page. People read `date`, the moment a check
+//! started, which may lie a little after its slot, so [`InStartOrder`] holds rows
+//! back until no earlier start can follow.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::TargetId;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// Rows a page holds.
+pub const PAGE: i64 = 10_000;
+
+/// A check with a verdict, as `/status` shows it. Ordered by start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StatusRow {
+    /// First network operation.
+    pub started_at: DateTime<Utc>,
+    /// Which target.
+    pub target_id: TargetId,
+    /// When it was due.
+    pub slot_at: DateTime<Utc>,
+    /// Up or degraded.
+    pub ok: bool,
+    /// Status code; `None` without a response.
+    pub code: Option<i16>,
+    /// To the response head, microseconds.
+    pub elapsed_us: i32,
+}
+
+/// What narrows `/status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these targets.
+    pub targets: Option<Vec<i32>>,
+    /// Started at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Started before.
+    pub until: Option<DateTime<Utc>>,
+    /// Only this outcome: `up`, `degraded` or `down`.
+    pub outcome: Option<&'static str>,
+}
+
+/// Where a reader stands: the key of the last row it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Slot of the last row.
+    pub slot_at: DateTime<Utc>,
+    /// Target of the last row.
+    pub target_id: TargetId,
+}
+
+impl Position {
+    /// Before the first row that `filter` can match.
+    pub fn start(filter: &Filter) -> Self {
+        // A check starts at most one interval after its slot.
+        let slot_at = match filter.since {
+            Some(since) => since - TimeDelta::from_std(common::Interval::MAX).unwrap_or_default(),
+            None => DateTime::UNIX_EPOCH,
+        };
+        Self { slot_at, target_id: TargetId(0) }
+    }
+}
+
+/// The page after `position`, in order of slots.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn page(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    position: Position,
+) -> Result<Vec<StatusRow>, StoreError> {
+    // Index: check_result_time; check_result_pkey for a single target.
+    Ok(sqlx::query_as!(
+        StatusRow,
+        r#"select slot_at, started_at as "started_at!", target_id as "target_id: TargetId",
+                  outcome <> 'down' as "ok!", code, coalesce(elapsed_us, 0) as "elapsed_us!"
+           from check_result
+           where (slot_at, target_id) > ($1, $2)
+             and outcome <= 'down'
+             and started_at is not null
+             and ($3::int4[] is null or target_id = any($3))
+             and ($4::timestamptz is null or started_at >= $4)
+             and ($5::timestamptz is null or (slot_at < $5 and started_at < $5))
+             and ($6::text is null or outcome = $6::outcome)
+           order by slot_at, target_id
+           limit $7"#,
+        position.slot_at,
+        position.target_id.0,
+        filter.targets.as_deref(),
+        filter.since,
+        filter.until,
+        filter.outcome,
+        PAGE,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Where the newest `count` rows begin, so that pages from there hold just those.
+///
+/// `None` when there are not that many: begin at the start.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn newest(
+    connection: &mut PgConnection,
+    filter: &Filter,
+    count: i64,
+) -> Result<Option<Position>, StoreError> {
+    // Index: check_result_time, read backwards; check_result_pkey for a single target.
+    // The row just before the newest ones is where their first page starts after.
+    let row = sqlx::query!(
+        r#"select slot_at, target_id as "target_id: TargetId"
+           from check_result
+           where outcome <= 'down'
+             and started_at is not null
+             and ($1::int4[] is null or target_id = any($1))
+             and ($2::timestamptz is null or (slot_at >= $2 - interval '24 hours' and started_at >= $2))
+             and ($3::timestamptz is null or (slot_at < $3 and started_at < $3))
+             and ($4::text is null or outcome = $4::outcome)
+           order by slot_at desc, target_id desc
+           offset $5 limit 1"#,
+        filter.targets.as_deref(),
+        filter.since,
+        filter.until,
+        filter.outcome,
+        count,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| Position { slot_at: row.slot_at, target_id: row.target_id }))
+}
+
+/// Turns rows in order of slots into rows in order of starts.
+///
+/// No check starts before its slot. So once the reader has reached slot `s`, a
+/// held row that started at or before `s` has no earlier one behind it. What is
+/// held are the rows that started late: as many as were late at once.
+#[derive(Debug, Default)]
+pub struct InStartOrder {
+    held: BinaryHeap<Reverse<StatusRow>>,
+}
+
+impl InStartOrder {
+    /// Takes a page and gives back what is settled.
+    pub fn settle(&mut self, page: Vec<StatusRow>) -> Vec<StatusRow> {
+        let Some(reached) = page.last().map(|row| row.slot_at) else {
+            return Vec::new();
+        };
+        self.held.extend(page.into_iter().map(Reverse));
+        let mut settled = Vec::with_capacity(self.held.len());
+        while let Some(Reverse(row)) = self.held.peek().copied() {
+            if row.started_at > reached {
+                break;
+            }
+            self.held.pop();
+            settled.push(row);
+        }
+        settled
+    }
+
+    /// The rest, when there is no further page.
+    pub fn finish(self) -> Vec<StatusRow> {
+        // `into_sorted_vec` is ascending in `Reverse`, which is newest first.
+        self.held.into_sorted_vec().into_iter().rev().map(|Reverse(row)| row).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(slot_ms: i64, late_ms: i64) -> StatusRow {
+        let at = |ms| DateTime::from_timestamp_millis(ms).unwrap();
+        StatusRow {
+            slot_at: at(slot_ms),
+            started_at: at(slot_ms + late_ms),
+            target_id: TargetId(1),
+            ok: true,
+            code: Some(200),
+            elapsed_us: 1,
+        }
+    }
+
+    #[test]
+    fn late_starts_come_out_in_order_of_starts_whatever_the_pages() {
+        let rows = [row(0, 500), row(10, 0), row(20, 30), row(30, 0), row(40, 0), row(600, 0), row(610, 5)];
+        let mut expected: Vec<_> = rows.to_vec();
+        expected.sort();
+        for size in 1..=rows.len() {
+            let mut order = InStartOrder::default();
+            let mut out = Vec::new();
+            for page in rows.chunks(size) {
+                out.extend(order.settle(page.to_vec()));
+            }
+            out.extend(order.finish());
+            assert_eq!(out, expected, "pages of {size}");
+        }
+    }
+
+    #[test]
+    fn only_late_rows_are_held_back() {
+        let mut order = InStartOrder::default();
+        let page: Vec<_> = (0..1000).map(|n| row(n, 0)).collect();
+        assert_eq!(order.settle(page).len(), 1000);
+    }
+}

@@ -1,0 +1,137 @@
+//! What a worker is told: flags, with environment variables behind them.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use common::{Source, TargetSpec};
+use settings::{DatabaseArgs, Problems, TargetArgs};
+
+use crate::plan::Limits;
+
+/// Probes in flight at once, unless said otherwise.
+pub const DEFAULT_WORKERS_COUNT: usize = 1_000;
+
+/// Results kept in memory while Postgres is away: about 100 bytes each.
+pub const DEFAULT_MAX_BUFFERED: usize = 1_000_000;
+
+/// Flags of the `worker` binary and of `lookout up`.
+#[derive(Debug, Clone, Args)]
+pub struct ProbeArgs {
+    /// Probes in flight at once, from 1; half of them at most go to one server or to targets that hang [default: 1000]
+    #[arg(long, env = "WORKERS_COUNT", value_name = "N")]
+    pub workers_count: Option<String>,
+
+    /// Results kept in memory while Postgres is away, about 100 bytes each [default: 1000000]
+    #[arg(long, env = "MAX_BUFFERED", value_name = "N")]
+    pub max_buffered: Option<String>,
+
+    /// Where /healthz and /readyz of the worker listen, e.g. 127.0.0.1:8081 [default: nowhere]
+    #[arg(long, env = "WORKER_ADDR", value_name = "HOST:PORT")]
+    pub worker_addr: Option<String>,
+}
+
+/// Flags of the `worker` binary.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    #[command(flatten)]
+    targets: TargetArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    probes: ProbeArgs,
+}
+
+/// A worker's configuration, validated.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where Postgres is.
+    pub database_url: String,
+    /// What to probe.
+    pub targets: Vec<TargetSpec>,
+    /// Digest of the list's meaning, the same for the same list.
+    pub digest: u64,
+    /// The sources the list speaks for: targets of these that it lacks are removed.
+    pub sources: Vec<Source>,
+    /// How many probes may be under way.
+    pub limits: Limits,
+    /// Results kept in memory at most.
+    pub max_buffered: usize,
+    /// Where health is served.
+    pub listen: Option<SocketAddr>,
+}
+
+impl WorkerArgs {
+    /// Validates everything and reports all problems at once. `None` when there are any.
+    pub fn resolve(&self, problems: &mut Problems) -> Option<Config> {
+        let database_url = self.database.require(problems);
+        let targets = self.targets.resolve(problems);
+        let probes = self.probes.resolve(problems);
+        let (database_url, targets, probes) = (database_url?, targets?, probes?);
+        if targets.targets.is_empty() {
+            problems.line(
+                "URLS (--urls): no targets to watch; list URLs there or name a file in LOOKOUT_CONFIG (--config)",
+            );
+            return None;
+        }
+        for warning in &targets.warnings {
+            tracing::warn!("{warning}");
+        }
+        Some(Config::new(database_url.as_str().to_owned(), targets, probes))
+    }
+}
+
+/// What [`ProbeArgs`] come to.
+#[derive(Debug, Clone)]
+pub struct ProbeSettings {
+    /// How many probes may be under way.
+    pub limits: Limits,
+    /// Results kept in memory at most.
+    pub max_buffered: usize,
+    /// Where health is served.
+    pub listen: Option<SocketAddr>,
+}
+
+impl ProbeArgs {
+    /// Validates the flags and reports all problems at once. `None` when there are any.
+    pub fn resolve(&self, problems: &mut Problems) -> Option<ProbeSettings> {
+        let before = problems.len();
+        let total =
+            count(problems, "WORKERS_COUNT", "--workers-count", self.workers_count.as_deref(), DEFAULT_WORKERS_COUNT);
+        let max_buffered =
+            count(problems, "MAX_BUFFERED", "--max-buffered", self.max_buffered.as_deref(), DEFAULT_MAX_BUFFERED);
+        let listen = self.worker_addr.as_deref().and_then(|raw| {
+            raw.parse()
+                .map_err(|_| problems.value("WORKER_ADDR", "--worker-addr", raw, "is no address like 127.0.0.1:8081"))
+                .ok()
+        });
+        (problems.len() == before).then(|| ProbeSettings { limits: Limits::for_total(total), max_buffered, listen })
+    }
+}
+
+fn count(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, default: usize) -> usize {
+    let Some(raw) = raw else { return default };
+    match raw.trim().parse::<usize>() {
+        Ok(count @ 1..=10_000_000) => count,
+        _ => {
+            problems.value(variable, flag, raw, "is no whole number from 1 to 10000000");
+            default
+        }
+    }
+}
+
+impl Config {
+    /// Puts a configuration together.
+    pub fn new(database_url: String, list: settings::TargetList, probes: ProbeSettings) -> Self {
+        let ProbeSettings { limits, max_buffered, listen } = probes;
+        Self {
+            database_url,
+            digest: list.digest,
+            targets: list.targets,
+            // One list at a time: moving from URLS to a file takes the old ones out.
+            sources: vec![Source::Env, Source::File],
+            limits,
+            max_buffered,
+            listen,
+        }
+    }
+}

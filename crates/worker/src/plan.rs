@@ -1,0 +1,522 @@
+//! Which slot starts when: the schedule without time, sockets or tasks.
+//!
+//! Every due slot leaves the plan as exactly one [`Step`]: a start, a miss, or
+//! part of a gap. A slot waits for a place when the limits are reached; when the
+//! next slot of its target comes due first, it is one interval late and missed.
+//! So at most one slot of a target waits, and memory is bounded by the targets.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+
+use common::{Grid, Shard, Slot};
+
+/// Longer stretches of missed slots become one gap.
+pub const MAX_MISSED_ROWS: i64 = 60;
+
+/// How many probes may be under way.
+///
+/// A target whose last check timed out is *slow* and draws on smaller shares, so
+/// that targets that hang never take the places of those that answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// In all.
+    pub total: usize,
+    /// In all, of slow targets.
+    pub slow: usize,
+    /// Per host and port.
+    pub per_host: usize,
+    /// Per host and port, of slow targets.
+    pub slow_per_host: usize,
+}
+
+impl Limits {
+    /// Half of all places at most for slow targets, half for one server, and a
+    /// fifth of a server's places always free for its targets that answer.
+    pub fn for_total(total: usize) -> Self {
+        let half = total.div_ceil(2);
+        Self { total, slow: half, per_host: half, slow_per_host: (half * 4).div_ceil(5) }
+    }
+}
+
+/// What the plan says to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Probe the target for this slot now; report back with [`Plan::finished`].
+    Start {
+        /// Index of the target.
+        target: usize,
+        /// The slot.
+        slot: Slot,
+        /// Whether the target counts as slow; to be handed back.
+        slow: bool,
+    },
+    /// The slot is lost: record it as missed.
+    Missed {
+        /// Index of the target.
+        target: usize,
+        /// The slot.
+        slot: Slot,
+    },
+    /// Many slots are lost: record `[from, to)` as one gap.
+    Gap {
+        /// Index of the target.
+        target: usize,
+        /// First slot lost.
+        from: Slot,
+        /// First slot not lost.
+        to: Slot,
+    },
+}
+
+#[derive(Debug)]
+struct Target {
+    grid: Grid,
+    shard: Shard,
+    host: usize,
+    /// Has an entry in `due`.
+    scheduled: bool,
+    /// Timed out last time.
+    slow: bool,
+    /// Due, but the limits are reached.
+    waiting: Option<Slot>,
+    /// Has an entry in one of the queues; it may outlive `waiting`.
+    queued: bool,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    in_flight: usize,
+    slow_in_flight: usize,
+    /// Targets waiting for a place at this server: usual ones, slow ones.
+    queues: [VecDeque<usize>; 2],
+}
+
+/// The schedule of all targets on the shards held.
+#[derive(Debug)]
+pub struct Plan {
+    limits: Limits,
+    targets: Vec<Target>,
+    hosts: Vec<Host>,
+    host_index: HashMap<String, usize>,
+    held: [bool; common::SHARDS as usize],
+    due: BinaryHeap<Reverse<(i64, usize)>>,
+    in_flight: usize,
+    slow_in_flight: usize,
+    /// Targets waiting for a place in all: usual ones, slow ones.
+    queues: [VecDeque<usize>; 2],
+    /// Slots that are due and not finished, with their number.
+    open: BTreeMap<i64, usize>,
+    waiting: usize,
+}
+
+impl Plan {
+    /// An empty plan; it holds no shard yet.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            targets: Vec::new(),
+            hosts: Vec::new(),
+            host_index: HashMap::new(),
+            held: [false; common::SHARDS as usize],
+            due: BinaryHeap::new(),
+            in_flight: 0,
+            slow_in_flight: 0,
+            queues: Default::default(),
+            open: BTreeMap::new(),
+            waiting: 0,
+        }
+    }
+
+    /// Adds a target and returns its index. It is due once its shard is held.
+    pub fn add(&mut self, key: &str, grid: Grid, host_port: String) -> usize {
+        let hosts = &mut self.hosts;
+        let host = *self.host_index.entry(host_port).or_insert_with(|| {
+            hosts.push(Host::default());
+            hosts.len() - 1
+        });
+        self.targets.push(Target {
+            grid,
+            shard: Shard::of(key),
+            host,
+            scheduled: false,
+            slow: false,
+            waiting: None,
+            queued: false,
+        });
+        self.targets.len() - 1
+    }
+
+    /// Holds exactly these shards from `now_us` on. Targets of new ones are due
+    /// from their next slot; slots of lost ones that wait are left to the next holder.
+    pub fn hold(&mut self, shards: &[Shard], now_us: i64) {
+        self.held = [false; common::SHARDS as usize];
+        for shard in shards {
+            if let Some(held) = self.held.get_mut(shard.0 as usize) {
+                *held = true;
+            }
+        }
+        for (index, target) in self.targets.iter_mut().enumerate() {
+            if !self.held[target.shard.0 as usize] {
+                if let Some(slot) = target.waiting.take() {
+                    self.waiting -= 1;
+                    close(&mut self.open, slot);
+                }
+            } else if !target.scheduled {
+                target.scheduled = true;
+                self.due.push(Reverse((target.grid.at_or_after(now_us).0, index)));
+            }
+        }
+    }
+
+    /// The moment the next slot is due, in microseconds since the epoch.
+    pub fn next_due(&self) -> Option<i64> {
+        self.due.peek().map(|Reverse((slot, _))| *slot)
+    }
+
+    /// The oldest slot that is due and not finished, or else the next due one.
+    pub fn oldest_open(&self) -> Option<i64> {
+        self.open.keys().next().copied().into_iter().chain(self.next_due()).min()
+    }
+
+    /// Probes under way.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Due slots that wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Everything that is due at `now_us`, appended to `steps`.
+    pub fn advance(&mut self, now_us: i64, steps: &mut Vec<Step>) {
+        while let Some(Reverse((slot, index))) = self.due.peek().copied() {
+            if slot > now_us {
+                return;
+            }
+            self.due.pop();
+            let target = &mut self.targets[index];
+            if !self.held[target.shard.0 as usize] {
+                target.scheduled = false;
+                continue;
+            }
+            if let Some(late) = target.waiting.take() {
+                self.waiting -= 1;
+                close(&mut self.open, late);
+                steps.push(Step::Missed { target: index, slot: late });
+            }
+            let interval = target.grid.interval();
+            let lost = (now_us - slot) / interval;
+            let current = Slot(slot + lost * interval);
+            if lost > MAX_MISSED_ROWS {
+                steps.push(Step::Gap { target: index, from: Slot(slot), to: current });
+            } else {
+                steps.extend((0..lost).map(|n| Step::Missed { target: index, slot: Slot(slot + n * interval) }));
+            }
+            self.due.push(Reverse((current.0 + interval, index)));
+            *self.open.entry(current.0).or_default() += 1;
+            if !self.try_start(index, current, steps) {
+                self.targets[index].waiting = Some(current);
+                self.waiting += 1;
+            }
+        }
+    }
+
+    /// A probe ended. Frees its place and starts what waited for it.
+    pub fn finished(&mut self, index: usize, slot: Slot, slow: bool, timed_out: bool, steps: &mut Vec<Step>) {
+        close(&mut self.open, slot);
+        let target = &mut self.targets[index];
+        target.slow = timed_out;
+        let host_index = target.host;
+        let host = &mut self.hosts[host_index];
+        host.in_flight -= 1;
+        self.in_flight -= 1;
+        if slow {
+            host.slow_in_flight -= 1;
+            self.slow_in_flight -= 1;
+        }
+        // The server's own queue first: its targets have waited longest for this place.
+        for class in [0, 1] {
+            while self.host_has_place(host_index, class == 1)
+                && let Some(next) = self.hosts[host_index].queues[class].pop_front()
+            {
+                // One place, one slot: the rest would only move to the queue for all.
+                if self.start_queued(next, steps) {
+                    break;
+                }
+            }
+        }
+        for class in [0, 1] {
+            while self.has_place(class == 1)
+                && let Some(next) = self.queues[class].pop_front()
+            {
+                self.start_queued(next, steps);
+            }
+        }
+    }
+
+    /// Starts a target from a queue, or moves it to another; false if it no longer waits.
+    fn start_queued(&mut self, index: usize, steps: &mut Vec<Step>) -> bool {
+        self.targets[index].queued = false;
+        let Some(slot) = self.targets[index].waiting else { return false };
+        if self.try_start(index, slot, steps) {
+            self.targets[index].waiting = None;
+            self.waiting -= 1;
+        }
+        true
+    }
+
+    fn has_place(&self, slow: bool) -> bool {
+        self.in_flight < self.limits.total && (!slow || self.slow_in_flight < self.limits.slow)
+    }
+
+    fn host_has_place(&self, host: usize, slow: bool) -> bool {
+        let host = &self.hosts[host];
+        host.in_flight < self.limits.per_host && (!slow || host.slow_in_flight < self.limits.slow_per_host)
+    }
+
+    /// Starts the slot, or puts the target into the queue of what it lacks.
+    fn try_start(&mut self, index: usize, slot: Slot, steps: &mut Vec<Step>) -> bool {
+        let Target { slow, host, queued, .. } = self.targets[index];
+        let class = usize::from(slow);
+        if !self.host_has_place(host, slow) {
+            if !queued {
+                self.hosts[host].queues[class].push_back(index);
+            }
+        } else if !self.has_place(slow) {
+            if !queued {
+                self.queues[class].push_back(index);
+            }
+        } else {
+            self.in_flight += 1;
+            self.hosts[host].in_flight += 1;
+            if slow {
+                self.slow_in_flight += 1;
+                self.hosts[host].slow_in_flight += 1;
+            }
+            steps.push(Step::Start { target: index, slot, slow });
+            return true;
+        }
+        self.targets[index].queued = true;
+        false
+    }
+}
+
+fn close(open: &mut BTreeMap<i64, usize>, slot: Slot) {
+    if let Some(count) = open.get_mut(&slot.0) {
+        *count -= 1;
+        if *count == 0 {
+            open.remove(&slot.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use common::{Interval, SHARDS};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn every(seconds: u64, key: &str) -> Grid {
+        Grid::new(key, Interval::new(Duration::from_secs(seconds)).unwrap())
+    }
+
+    fn all_shards() -> Vec<Shard> {
+        (0..SHARDS).map(Shard).collect()
+    }
+
+    fn plan_of(limits: Limits, targets: &[(&str, &str)]) -> Plan {
+        let mut plan = Plan::new(limits);
+        for (key, host) in targets {
+            plan.add(key, every(1, key), (*host).to_owned());
+        }
+        plan.hold(&all_shards(), 0);
+        plan
+    }
+
+    fn advance(plan: &mut Plan, now_us: i64) -> Vec<Step> {
+        let mut steps = Vec::new();
+        plan.advance(now_us, &mut steps);
+        steps
+    }
+
+    #[test]
+    fn a_target_starts_once_in_each_interval_on_its_own_phase() {
+        let mut plan = plan_of(Limits::for_total(10), &[("a", "h")]);
+        let grid = every(1, "a");
+        let mut slots = Vec::new();
+        for now in (0..5_000_000).step_by(1000) {
+            for step in advance(&mut plan, now) {
+                let Step::Start { target, slot, slow } = step else { panic!("{step:?}") };
+                assert!(grid.contains(slot) && now - slot.0 < 1000);
+                slots.push(slot);
+                plan.finished(target, slot, slow, false, &mut Vec::new());
+            }
+        }
+        assert_eq!(slots.len(), 5);
+        assert!(slots.is_sorted());
+    }
+
+    #[test]
+    fn a_short_pause_is_missed_slots_and_a_long_one_a_single_gap() {
+        let mut plan = plan_of(Limits::for_total(10), &[("a", "h")]);
+        let first = plan.next_due().unwrap();
+        let steps = advance(&mut plan, first + 3_500_000);
+        assert_eq!(
+            steps,
+            [
+                Step::Missed { target: 0, slot: Slot(first) },
+                Step::Missed { target: 0, slot: Slot(first + 1_000_000) },
+                Step::Missed { target: 0, slot: Slot(first + 2_000_000) },
+                Step::Start { target: 0, slot: Slot(first + 3_000_000), slow: false },
+            ]
+        );
+        let steps = advance(&mut plan, first + 10_000_000_000);
+        assert_eq!(
+            steps,
+            [
+                Step::Gap { target: 0, from: Slot(first + 4_000_000), to: Slot(first + 10_000_000_000) },
+                Step::Start { target: 0, slot: Slot(first + 10_000_000_000), slow: false },
+            ]
+        );
+    }
+
+    #[test]
+    fn a_slot_that_waits_for_a_whole_interval_is_missed() {
+        let limits = Limits { total: 1, slow: 1, per_host: 1, slow_per_host: 1 };
+        let mut plan = plan_of(limits, &[("a", "h"), ("b", "h")]);
+        let started = advance(&mut plan, 1_000_000);
+        assert_eq!(started.len(), 1);
+        let steps = advance(&mut plan, 2_000_000);
+        assert_eq!(steps.iter().filter(|step| matches!(step, Step::Missed { .. })).count(), 1);
+        assert_eq!(plan.waiting(), 2);
+    }
+
+    #[test]
+    fn targets_that_hang_leave_places_for_those_that_answer() {
+        let limits = Limits { total: 10, slow: 4, per_host: 10, slow_per_host: 10 };
+        let mut plan = Plan::new(limits);
+        for n in 0..40 {
+            let key = format!("t{n}");
+            let hangs = n < 30;
+            plan.add(&key, every(1, &key), format!("{}{n}", if hangs { "hang" } else { "fast" }));
+        }
+        plan.hold(&all_shards(), 0);
+        // Virtual time in milliseconds; hanging probes end after 900 ms by timing out.
+        let mut under_way: Vec<(i64, Step)> = Vec::new();
+        let mut missed_fast = 0;
+        for now in (0..10_000_000).step_by(1000) {
+            let mut steps = Vec::new();
+            under_way.retain(|(until, step)| {
+                let Step::Start { target, slot, slow } = *step else { return false };
+                if *until <= now {
+                    plan.finished(target, slot, slow, target < 30, &mut steps);
+                }
+                *until > now
+            });
+            plan.advance(now, &mut steps);
+            for step in steps {
+                match step {
+                    Step::Start { target, .. } => {
+                        under_way.push((now + if target < 30 { 900_000 } else { 1000 }, step));
+                    }
+                    // The first two seconds may pass until hanging targets are known.
+                    Step::Missed { target, slot } if target >= 30 && slot.0 > 2_000_000 => missed_fast += 1,
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(missed_fast, 0);
+    }
+
+    #[test]
+    fn the_slots_of_a_lost_shard_are_left_to_the_next_holder() {
+        let mut plan = plan_of(Limits { total: 0, slow: 0, per_host: 1, slow_per_host: 1 }, &[("a", "h")]);
+        advance(&mut plan, 1_000_000);
+        assert_eq!(plan.waiting(), 1);
+        plan.hold(&[], 1_000_000);
+        assert_eq!((plan.waiting(), advance(&mut plan, 9_000_000)), (0, Vec::new()));
+        plan.hold(&all_shards(), 9_000_000);
+        assert!(plan.next_due().unwrap() >= 9_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn every_due_slot_leaves_the_plan_exactly_once(
+            total in 1usize..6,
+            hosts in 1usize..4,
+            targets in 1usize..12,
+            durations in prop::collection::vec((1i64..2500, any::<bool>()), 1..20),
+            pauses in prop::collection::vec(1i64..400, 50..400),
+            stall in 0i64..100_000,
+        ) {
+            let limits = Limits::for_total(total);
+            let mut plan = Plan::new(limits);
+            let grids: Vec<Grid> = (0..targets).map(|n| {
+                let key = format!("t{n}");
+                let grid = every(1 + (n as u64 % 3), &key);
+                plan.add(&key, grid, format!("h{}", n % hosts));
+                grid
+            }).collect();
+            plan.hold(&all_shards(), 0);
+            let mut left: HashMap<(usize, i64), usize> = HashMap::new();
+            let mut under_way: Vec<(i64, usize, Slot, bool, bool)> = Vec::new();
+            let (mut now, mut started) = (0i64, 0usize);
+            let middle = pauses.len() / 2;
+            let mut run = |plan: &mut Plan, now: i64, under_way: &mut Vec<(i64, usize, Slot, bool, bool)>| {
+                let mut steps = Vec::new();
+                under_way.retain(|(until, target, slot, slow, timed_out)| {
+                    if *until <= now {
+                        plan.finished(*target, *slot, *slow, *timed_out, &mut steps);
+                    }
+                    *until > now
+                });
+                plan.advance(now, &mut steps);
+                for step in steps {
+                    match step {
+                        Step::Start { target, slot, slow } => {
+                            let (ms, timed_out) = durations[started % durations.len()];
+                            started += 1;
+                            *left.entry((target, slot.0)).or_default() += 1;
+                            under_way.push((now + ms * 1000, target, slot, slow, timed_out));
+                        }
+                        Step::Missed { target, slot } => *left.entry((target, slot.0)).or_default() += 1,
+                        Step::Gap { target, from, to } => {
+                            let mut slot = from;
+                            while slot < to {
+                                *left.entry((target, slot.0)).or_default() += 1;
+                                slot = grids[target].next(slot);
+                            }
+                        }
+                    }
+                }
+                prop_assert!(plan.in_flight() <= limits.total);
+                prop_assert_eq!(plan.in_flight(), under_way.len());
+                Ok(())
+            };
+            for (index, pause) in pauses.iter().enumerate() {
+                now += pause * 1000 + if index == middle { stall * 1000 } else { 0 };
+                run(&mut plan, now, &mut under_way)?;
+            }
+            // Everything that waits gets its place in the end, or is missed.
+            for _ in 0..20 {
+                now += 3_000_000;
+                run(&mut plan, now, &mut under_way)?;
+            }
+            for (index, grid) in grids.iter().enumerate() {
+                let mut slot = grid.at_or_after(0);
+                // The newest slot may still be waiting.
+                while slot.0 <= now - grid.interval() {
+                    prop_assert_eq!(left.get(&(index, slot.0)).copied().unwrap_or(0), 1, "target {} slot {:?}", index, slot);
+                    slot = grid.next(slot);
+                }
+            }
+            let most = left.values().copied().max().unwrap_or(0);
+            prop_assert!(most <= 1);
+        }
+    }
+}

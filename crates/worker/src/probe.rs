@@ -1,0 +1,261 @@
+//! One HTTP request, one outcome.
+//!
+//! A failed probe is a value, not an error. Only the target's answer, or its
+//! silence, makes it down; what went wrong on our side makes the outcome unknown.
+//!
+//! Elapsed time runs from the first network operation (name lookup or connect, or
+//! the request itself on a kept connection) to the arrival of the response head.
+//! Redirects are followed here rather than by the client, so that each hop is
+//! checked and secrets stay with the origin they were configured for.
+
+mod classify;
+mod client;
+mod trace;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Cause, Connection, Outcome, Phases, TargetSpec};
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use reqwest::Response;
+use tokio::time::Instant;
+use url::Url;
+
+pub use client::{Prober, ProberError};
+use trace::Trace;
+
+/// Hops a probe follows.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// How much of a body is read, after decoding. A longer one is fine: the rest is left unread.
+pub const MAX_BODY: usize = 64 * 1024;
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// First network operation.
+    pub started: Instant,
+    /// How it ended: a verdict, or unknown.
+    pub outcome: Outcome,
+    /// Status code of the last response head, if one came.
+    pub code: Option<u16>,
+    /// To the last response head, microseconds; for a timeout the time waited.
+    pub elapsed_us: Option<u32>,
+    /// Where the time went.
+    pub phases: Phases,
+    /// What happened in words, when it is not simply up. Holds no secret.
+    pub detail: Option<String>,
+}
+
+/// A target made ready for probing: what can be prepared once is.
+#[derive(Debug)]
+pub struct Prepared {
+    url: Url,
+    method: http::Method,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    connection: Connection,
+    timeout: Duration,
+    degraded_after: Duration,
+    expect_status: Vec<common::StatusRange>,
+}
+
+impl Prepared {
+    /// Prepares a target. Headers were validated with the configuration; one that
+    /// is no header after all is left out.
+    pub fn new(target: &TargetSpec) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lookout/", env!("CARGO_PKG_VERSION"))));
+        if target.connection == Connection::Fresh {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if target.body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some((user, password)) = target.url.credentials() {
+            headers.insert(AUTHORIZATION, basic_authorization(user, password));
+        }
+        for (name, value) in &target.headers {
+            if let (Ok(name), Ok(mut value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        Self {
+            url: target.url.url().clone(),
+            method: http::Method::from_bytes(target.method.as_str().as_bytes()).unwrap_or(http::Method::GET),
+            headers,
+            body: target.body.clone().map(Bytes::from),
+            connection: target.connection,
+            timeout: target.timeout,
+            degraded_after: target.degraded_after,
+            expect_status: target.expect_status.clone(),
+        }
+    }
+
+    fn expects(&self, status: StatusCode) -> bool {
+        self.expect_status.iter().any(|range| range.contains(status.as_u16()))
+    }
+}
+
+fn basic_authorization(user: &str, password: &str) -> HeaderValue {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    let mut value =
+        HeaderValue::from_str(&format!("Basic {encoded}")).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
+    value.set_sensitive(true);
+    value
+}
+
+/// How one request of a probe ended badly.
+struct Failure {
+    outcome: Outcome,
+    detail: String,
+}
+
+impl Failure {
+    fn down(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Down(cause), detail: detail.into() }
+    }
+}
+
+impl Prober {
+    /// Probes a target once. Never takes longer than its timeout, give or take a timer tick.
+    pub async fn check(&self, target: &Prepared) -> Probed {
+        let trace = Trace::default();
+        let begun = Instant::now();
+        let deadline = begun + target.timeout;
+        let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, &trace))).await;
+        let ended = Instant::now();
+        let started = trace.started().unwrap_or(begun);
+        let waited = ended.duration_since(started);
+
+        // A timer that fires long after its time means that we stood still, not the target.
+        let stalled = ended.duration_since(begun) > target.timeout + target.timeout / 5;
+        let to_head = trace.head_at().map(|head| head.duration_since(started));
+        let (outcome, elapsed, detail) = match answer {
+            _ if stalled => {
+                let detail = format!("we stood still: the check took {} ms", waited.as_millis());
+                (Outcome::Unknown, to_head, Some(detail))
+            }
+            Err(_) => {
+                let detail = format!("no complete answer within {} ms", target.timeout.as_millis());
+                (Outcome::Down(Cause::Timeout), Some(waited), Some(detail))
+            }
+            Ok(Err(failure)) => (failure.outcome, to_head.or(Some(waited)), Some(failure.detail)),
+            Ok(Ok(())) => {
+                let elapsed = to_head.unwrap_or(waited);
+                if elapsed > target.degraded_after {
+                    let detail = format!("answered after {} ms", elapsed.as_millis());
+                    (Outcome::Degraded, Some(elapsed), Some(detail))
+                } else {
+                    (Outcome::Up, Some(elapsed), None)
+                }
+            }
+        };
+        Probed {
+            started,
+            outcome,
+            code: trace.code(),
+            elapsed_us: elapsed.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX)),
+            phases: trace.phases(),
+            detail,
+        }
+    }
+
+    /// Sends the request, follows redirects, reads the last answer. `Ok` means as expected.
+    async fn follow(&self, target: &Prepared, trace: &Trace) -> Result<(), Failure> {
+        let mut url = target.url.clone();
+        let mut method = target.method.clone();
+        let mut headers = target.headers.clone();
+        let mut body = target.body.clone();
+        for hop in 0..=MAX_REDIRECTS {
+            let mut request = reqwest::Request::new(method.clone(), url.clone());
+            *request.headers_mut() = headers.clone();
+            *request.body_mut() = body.clone().map(Into::into);
+            let response = match self.client(target.connection).execute(request).await {
+                Ok(response) => response,
+                Err(error) => return Err(classify::failure(&error, trace)),
+            };
+            let status = response.status();
+            trace.head_arrived(status);
+            if target.expects(status) {
+                return read_body(response, trace).await;
+            }
+            let Some(next) = redirect(&response, &url) else {
+                return Err(Failure::down(Cause::Status, format!("status {}", status.as_u16())));
+            };
+            let next = next?;
+            if hop == MAX_REDIRECTS {
+                break;
+            }
+            if next.origin() != url.origin() {
+                headers = without_secrets(&headers);
+            }
+            if changes_to_get(status, &method) {
+                method = http::Method::GET;
+                body = None;
+                headers.remove(CONTENT_TYPE);
+            }
+            url = next;
+        }
+        Err(Failure::down(Cause::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+/// Where a redirect leads; `None` when the answer is none, an error when it leads nowhere we go.
+fn redirect(response: &Response, from: &Url) -> Option<Result<Url, Failure>> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?;
+    let target = String::from_utf8_lossy(location.as_bytes());
+    Some(match from.join(&target) {
+        Ok(mut next) if matches!(next.scheme(), "http" | "https") && next.host_str().is_some() => {
+            // A redirect may not make us log in anywhere.
+            let _ = next.set_username("");
+            let _ = next.set_password(None);
+            next.set_fragment(None);
+            Ok(next)
+        }
+        Ok(next) => Err(Failure::down(Cause::Redirect, format!("redirect to the scheme {:?}", next.scheme()))),
+        Err(error) => Err(Failure::down(Cause::Redirect, format!("redirect to no URL: {error}"))),
+    })
+}
+
+/// Only what we add ourselves goes to another origin: any configured header may be a secret.
+fn without_secrets(headers: &HeaderMap) -> HeaderMap {
+    headers
+        .iter()
+        .filter(|(_, value)| !value.is_sensitive())
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// Source: RFC 9110, sections 15.4.2 to 15.4.4.
+fn changes_to_get(status: StatusCode, method: &http::Method) -> bool {
+    match status {
+        StatusCode::SEE_OTHER => method != http::Method::HEAD,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => method == http::Method::POST,
+        _ => false,
+    }
+}
+
+/// Reads the body to its end or to [`MAX_BODY`], whichever comes first.
+async fn read_body(mut response: Response, trace: &Trace) -> Result<(), Failure> {
+    let mut read = 0;
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                read += chunk.len();
+                if read >= MAX_BODY {
+                    return Ok(());
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(classify::failure(&error, trace)),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! From finished checks to rows: a bounded queue and one transaction a flush.
+//!
+//! Probes push and never wait. The recorder flushes every 250 ms or 5,000 checks.
+//! While Postgres is away results stay in memory, up to a stated bound; beyond it
+//! the oldest are given up and remembered as gaps, so that every slot is still
+//! accounted for. (A spool on disk will take them instead: [`Intake::push`] is its place.)
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::{Check, TargetId};
+use store::batches::{self, Gap, GapReason};
+use store::{PgPool, StoreError};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// A flush is due after this time …
+pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
+
+/// … or when this many checks wait.
+pub const FLUSH_ROWS: usize = 5_000;
+
+/// A flush that takes longer is given up and tried again; writing is idempotent.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Pauses between attempts while Postgres is away grow to this.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// While Postgres is away, say so this often.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Where probes leave their results.
+#[derive(Debug)]
+pub struct Intake {
+    waiting: Mutex<Waiting>,
+    full_flush: Notify,
+    bound: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    queue: VecDeque<Check>,
+    /// What is being written right now.
+    writing: Vec<Check>,
+    gaps: HashMap<TargetId, Gap>,
+    given_up: u64,
+}
+
+impl Intake {
+    /// An intake that keeps at most `bound` results.
+    pub fn new(bound: usize) -> Self {
+        Self { waiting: Mutex::default(), full_flush: Notify::new(), bound }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a result. Never waits: over the bound the oldest result is given up
+    /// and its slot becomes part of a gap.
+    pub fn push(&self, check: Check) {
+        let mut waiting = self.waiting();
+        waiting.queue.push_back(check);
+        if waiting.queue.len() > self.bound
+            && let Some(oldest) = waiting.queue.pop_front()
+        {
+            waiting.given_up += 1;
+            waiting.widen_gap(Gap {
+                target_id: oldest.target_id,
+                from_us: oldest.slot.0,
+                to_us: oldest.slot.0 + 1,
+                reason: GapReason::Overflow,
+            });
+        }
+        if waiting.queue.len() >= FLUSH_ROWS {
+            self.full_flush.notify_one();
+        }
+    }
+
+    /// Takes a stretch of slots that nobody started.
+    pub fn push_gap(&self, gap: Gap) {
+        self.waiting().widen_gap(gap);
+    }
+
+    /// Results that wait, those being written included.
+    pub fn depth(&self) -> usize {
+        let waiting = self.waiting();
+        waiting.queue.len() + waiting.writing.len()
+    }
+
+    /// The oldest slot that waits, microseconds since the epoch.
+    pub fn oldest_us(&self) -> Option<i64> {
+        let waiting = self.waiting();
+        let checks = waiting.queue.iter().chain(&waiting.writing).map(|check| check.slot.0);
+        checks.chain(waiting.gaps.values().map(|gap| gap.from_us)).min()
+    }
+
+    fn take(&self) -> (Vec<Check>, Vec<Gap>) {
+        let mut waiting = self.waiting();
+        if waiting.writing.is_empty() {
+            let count = waiting.queue.len().min(FLUSH_ROWS);
+            waiting.writing = waiting.queue.drain(..count).collect();
+        }
+        (waiting.writing.clone(), waiting.gaps.values().copied().collect())
+    }
+
+    fn written(&self, gaps: &[Gap]) {
+        let mut waiting = self.waiting();
+        waiting.writing.clear();
+        for gap in gaps {
+            // One that grew meanwhile is written again, and grows there too.
+            if waiting.gaps.get(&gap.target_id) == Some(gap) {
+                waiting.gaps.remove(&gap.target_id);
+            }
+        }
+    }
+
+    fn take_given_up(&self) -> u64 {
+        std::mem::take(&mut self.waiting().given_up)
+    }
+}
+
+impl Waiting {
+    fn widen_gap(&mut self, gap: Gap) {
+        let known = self.gaps.entry(gap.target_id).or_insert(gap);
+        known.from_us = known.from_us.min(gap.from_us);
+        known.to_us = known.to_us.max(gap.to_us);
+    }
+}
+
+/// Writes what comes in until `stop`, then what is left, for at most `grace`.
+///
+/// Returns how many results could not be stored: more than none only when
+/// Postgres stayed away for the whole of `grace`.
+pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: CancellationToken, grace: Duration) -> usize {
+    let mut away: Option<Away> = None;
+    loop {
+        tokio::select! {
+            () = sleep(FLUSH_EVERY) => {}
+            () = intake.full_flush.notified() => {}
+            () = stop.cancelled() => break,
+        }
+        while drain_some(&pool, worker_id, intake, &mut away).await {
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        if let Some(away) = &away {
+            tokio::select! {
+                () = sleep(away.pause()) => {}
+                () = stop.cancelled() => break,
+            }
+        }
+    }
+    let deadline = Instant::now() + grace;
+    while intake.depth() > 0 && Instant::now() < deadline {
+        let attempt = drain_some(&pool, worker_id, intake, &mut away);
+        let _ = timeout(deadline.duration_since(Instant::now()), attempt).await;
+        if away.is_some() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+    intake.depth()
+}
+
+/// Postgres has been away since.
+struct Away {
+    since: Instant,
+    said: Instant,
+    attempts: u32,
+}
+
+impl Away {
+    fn pause(&self) -> Duration {
+        // Half of it is chance, so that many workers do not knock together.
+        let full = (Duration::from_millis(100) * 2_u32.saturating_pow(self.attempts.min(6))).min(MAX_PAUSE);
+        full / 2 + full.mul_f64(f64::from(rand::random::<u16>()) / f64::from(u16::MAX) / 2.0)
+    }
+}
+
+/// Flushes once; true when a full flush went through and more is waiting.
+async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, away: &mut Option<Away>) -> bool {
+    let (checks, gaps) = intake.take();
+    if checks.is_empty() && gaps.is_empty() {
+        return false;
+    }
+    match timeout(FLUSH_DEADLINE, flush(pool, worker_id, &checks, &gaps))
+        .await
+        .unwrap_or_else(|_| Err(StoreError::deadline_passed()))
+    {
+        Ok(()) => {
+            intake.written(&gaps);
+            if let Some(away) = away.take() {
+                info!(
+                    away_ms = away.since.elapsed().as_millis() as u64,
+                    waiting = intake.depth(),
+                    "postgres is back; writing what waited"
+                );
+            }
+            let given_up = intake.take_given_up();
+            if given_up > 0 {
+                warn!(
+                    given_up,
+                    "results did not fit in memory while postgres was away; their slots are recorded as gaps"
+                );
+            }
+            checks.len() == FLUSH_ROWS
+        }
+        Err(problem) => {
+            let now = Instant::now();
+            let known = away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
+            known.attempts += 1;
+            if now.duration_since(known.said) >= SAY_EVERY {
+                known.said = now;
+                let waiting = intake.depth();
+                if problem.is_transient() {
+                    warn!(waiting, bound = intake.bound, "cannot write results, keeping them in memory: {problem}");
+                } else {
+                    error!(
+                        waiting,
+                        bound = intake.bound,
+                        "postgres refuses results, keeping them in memory: {problem}"
+                    );
+                }
+            }
+            false
+        }
+    }
+}
+
+async fn flush(pool: &PgPool, worker_id: &str, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
+    let mut connection = store::pool::acquire(pool).await?;
+    let mut written = batches::write_checks(&mut connection, worker_id, checks).await;
+    if let Err(StoreError::NoPartition(_)) = written {
+        // Late results of a day whose partition nobody had made.
+        let days: BTreeSet<_> = checks.iter().map(|check| check.slot.at().date_naive()).collect();
+        for day in days {
+            store::partitions::ensure(pool, day, day).await?;
+        }
+        written = batches::write_checks(&mut connection, worker_id, checks).await;
+    }
+    written?;
+    if !gaps.is_empty() {
+        batches::write_gaps(&mut connection, gaps).await?;
+    }
+    Ok(())
+}

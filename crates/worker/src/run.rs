@@ -1,0 +1,330 @@
+//! A worker from start to clean stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use chrono::{DateTime, Utc};
+use settings::SettingsError;
+use store::pool::PoolSettings;
+use store::targets::Applied;
+use store::{PgPool, StoreError, partitions, pool, targets, workers};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::health::{self, Ready};
+use crate::leases::{self, Standing};
+use crate::plan::Limits;
+use crate::probe::Prober;
+use crate::recorder::{self, Intake};
+use crate::schedule::{Schedule, Shared};
+
+/// On a clean stop, probes under way get this long.
+const PROBE_GRACE: Duration = Duration::from_secs(4);
+
+/// On a clean stop, writing what waits gets this long.
+const WRITE_GRACE: Duration = Duration::from_secs(3);
+
+/// While waiting for Postgres or the schema, try this often and say so every [`SAY_EVERY`].
+const RETRY_EVERY: Duration = Duration::from_millis(500);
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Descriptors left for everything that is no probe: database, resolver, log.
+const SPARE_DESCRIPTORS: u64 = 64;
+
+/// Probes until `stop`, then ends cleanly: no new slots, probes under way
+/// finished, everything written, shards given back.
+///
+/// # Errors
+/// [`SettingsError`] when the database URL leads nowhere useful; anything else is
+/// a failure of this machine, or results that could not be written at the end.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let worker_id = worker_id();
+    let started_at = Utc::now();
+    let ready = Ready::default();
+    let health = match config.listen {
+        Some(address) => {
+            let server = health::serve(address, ready.clone()).map_err(|error| {
+                SettingsError::one(format!("WORKER_ADDR (--worker-addr): cannot listen on {address}: {error}"))
+            })?;
+            let handle = server.handle();
+            tokio::spawn(server);
+            Some(handle)
+        }
+        None => None,
+    };
+    let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
+        .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
+    let limits = fit_to_descriptors(config.limits);
+
+    let Some(applied) = until(&stop, prepare(&pool, &config, &worker_id)).await.transpose()? else { return Ok(()) };
+    say_applied(&config, &applied);
+
+    let shared = Shared {
+        clock: anchored_clock(&pool).await?,
+        intake: Arc::new(Intake::new(config.max_buffered)),
+        stats: Arc::default(),
+        oldest_open_us: Arc::new(AtomicI64::new(i64::MIN)),
+    };
+    let (standing_sender, standing) = watch::channel(Standing::default());
+    let list: Vec<_> = applied.ids.iter().copied().zip(config.targets.iter().cloned()).collect();
+    let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
+
+    // Leases and recorder outlive the schedule: the last results need them.
+    let schedule_ended = CancellationToken::new();
+    let lease_task = {
+        let (pool, worker_id, shared, ended) =
+            (pool.clone(), worker_id.clone(), shared.clone(), schedule_ended.clone());
+        tokio::spawn(async move {
+            leases::run(pool, &worker_id, &shared.clock, || complete_until(&shared), standing_sender, ended).await;
+        })
+    };
+    let record_task = {
+        let (pool, worker_id, intake, ended) =
+            (pool.clone(), worker_id.clone(), Arc::clone(&shared.intake), schedule_ended.clone());
+        tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, ended, WRITE_GRACE).await })
+    };
+    let report_task = tokio::spawn(report(
+        pool.clone(),
+        shared.clone(),
+        workers::Report {
+            worker_id: worker_id.clone(),
+            started_at,
+            lag_us: 0,
+            missed: 0,
+            in_flight: 0,
+            queue_depth: 0,
+            config_digest: config.digest.cast_signed(),
+        },
+        ready,
+        schedule_ended.clone(),
+    ));
+    info!(targets = config.targets.len(), in_flight = limits.total, worker_id, "probing");
+
+    let schedule_result = schedule.await;
+    if stop.is_cancelled() {
+        info!("stopping: writing the last results");
+    }
+    schedule_ended.cancel();
+    lease_task.await.context("the lease task failed")?;
+    report_task.await.context("the report task failed")?;
+    let left = record_task.await.context("the recorder failed")?;
+    if left == 0 {
+        let sign_off = sign_off(&pool, &worker_id, &shared);
+        if tokio::time::timeout(Duration::from_secs(1), sign_off).await.is_err() {
+            warn!("postgres did not take the shards back; they run out by themselves");
+        }
+    }
+    if let Some(health) = health {
+        health.stop(false).await;
+    }
+    schedule_result.context("the probe thread failed")?;
+    if left > 0 {
+        return Err(anyhow!("postgres is away: {left} results could not be written and are lost"));
+    }
+    Ok(())
+}
+
+/// Unique for each process on each machine.
+fn worker_id() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}-{:08x}", std::process::id(), rand::random::<u32>())
+}
+
+/// The result, or `None` when `stop` comes first.
+async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        () = stop.cancelled() => None,
+        done = work => Some(done),
+    }
+}
+
+/// Waits for Postgres and the schema, makes partitions, applies the target list.
+async fn prepare(pool: &PgPool, config: &Config, worker_id: &str) -> anyhow::Result<Applied> {
+    // An api that starts beside us gets a moment to migrate before we complain.
+    let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
+    loop {
+        let waiting_for = match attempt(pool, config, worker_id).await {
+            Ok(Ok(applied)) => return Ok(applied),
+            Ok(Err(waiting_for)) => waiting_for,
+            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_))) => {
+                return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {error}")).into());
+            }
+            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if said.elapsed() >= SAY_EVERY {
+            said = Instant::now();
+            warn!("waiting: {waiting_for}");
+        }
+        sleep(RETRY_EVERY).await;
+    }
+}
+
+/// One attempt; the inner error says what there is to wait for.
+async fn attempt(pool: &PgPool, config: &Config, worker_id: &str) -> Result<Result<Applied, String>, StoreError> {
+    pool::ping(pool).await?;
+    let version = pool::schema_version(pool).await?.unwrap_or(0);
+    if version < store::SCHEMA_VERSION {
+        return Ok(Err(format!(
+            "the schema is at version {version} and has to be at {}; api applies the migrations",
+            store::SCHEMA_VERSION
+        )));
+    }
+    partitions::ensure_around(pool, Utc::now()).await?;
+    let mut connection = store::pool::acquire(pool).await?;
+    let digest = config.digest.cast_signed();
+    Ok(Ok(targets::apply(&mut connection, worker_id, &config.sources, &config.targets, digest).await?))
+}
+
+fn say_applied(config: &Config, applied: &Applied) {
+    if !applied.removed.is_empty() {
+        info!(targets = applied.removed.len(), "no longer configured, history kept: {}", applied.removed.join(", "));
+    }
+    if !applied.kept.is_empty() {
+        warn!(
+            targets = applied.kept.len(),
+            "another worker runs with a different list of targets; these are not in ours ({} targets) and were kept: {}",
+            config.targets.len(),
+            applied.kept.join(", ")
+        );
+    }
+}
+
+async fn anchored_clock(pool: &PgPool) -> Result<Clock, StoreError> {
+    let mut connection = store::pool::acquire(pool).await?;
+    let now: DateTime<Utc> = store::leases::database_time(&mut connection).await?;
+    Ok(Clock::starting_at(now.timestamp_micros()))
+}
+
+/// Every probe needs a descriptor. The soft limit is raised as far as allowed;
+/// what still does not fit is taken off the limits.
+fn fit_to_descriptors(limits: Limits) -> Limits {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = limits.total as u64 + SPARE_DESCRIPTORS;
+    let mut allowed = current.unwrap_or(u64::MAX);
+    if allowed < wanted {
+        let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
+            allowed = raised;
+        }
+    }
+    if allowed >= wanted {
+        return limits;
+    }
+    let total = usize::try_from(allowed.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(1).max(1);
+    warn!(
+        "WORKERS_COUNT is {} but only {allowed} descriptors are allowed: probing {total} at once (see ulimit -n)",
+        limits.total
+    );
+    Limits::for_total(total)
+}
+
+/// Starts the probe thread; the receiver resolves when it has ended.
+fn start_schedule(
+    shared: &Shared,
+    limits: Limits,
+    list: Vec<(common::TargetId, common::TargetSpec)>,
+    standing: watch::Receiver<Standing>,
+    stop: CancellationToken,
+) -> anyhow::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let shared = shared.clone();
+    let (ended_sender, ended) = oneshot::channel();
+    let (ready_sender, prober_made) = std::sync::mpsc::channel();
+    thread::Builder::new().name("probes".to_owned()).spawn(move || {
+        runtime.block_on(async move {
+            // Within the runtime: the resolver wants one.
+            let prober = match Prober::new() {
+                Ok(prober) => {
+                    let _ = ready_sender.send(Ok(()));
+                    prober
+                }
+                Err(error) => {
+                    let _ = ready_sender.send(Err(error));
+                    return;
+                }
+            };
+            Schedule::new(shared, prober, limits, list, standing).run(stop, PROBE_GRACE).await;
+        });
+        let _ = ended_sender.send(());
+    })?;
+    prober_made.recv().context("the probe thread failed")??;
+    Ok(ended)
+}
+
+/// Every slot before this has its row. The plan is asked before the intake: a
+/// result goes into the intake before it leaves the plan, so it is in one of them.
+fn complete_until(shared: &Shared) -> Option<i64> {
+    let in_plan = shared.oldest_open_us.load(Ordering::Acquire);
+    let in_intake = shared.intake.oldest_us().unwrap_or(i64::MAX);
+    match in_plan.min(in_intake) {
+        i64::MIN => None,
+        i64::MAX => Some(shared.clock.now_us()),
+        oldest => Some(oldest),
+    }
+}
+
+/// Says once a second how this worker does, and in the log when slots were missed.
+async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready: Ready, stop: CancellationToken) {
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut said, mut said_at) = (Lost::default(), Instant::now());
+    let mut partitions_made_on = None;
+    while until(&stop, tick.tick()).await.is_some() {
+        report.lag_us = shared.stats.take_max_lag_us();
+        report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
+        report.in_flight = i32::try_from(shared.stats.in_flight()).unwrap_or(i32::MAX);
+        report.queue_depth = i64::try_from(shared.intake.depth()).unwrap_or(i64::MAX);
+        let written = tokio::time::timeout(Duration::from_secs(2), write_report(&pool, &report)).await;
+        ready.set(matches!(written, Ok(Ok(()))));
+
+        let lost = Lost { missed: shared.stats.missed(), unknown: shared.stats.unknown() };
+        if lost != said && said_at.elapsed() >= SAY_EVERY {
+            warn!(
+                missed = lost.missed - said.missed,
+                unknown = lost.unknown - said.unknown,
+                in_flight = report.in_flight,
+                "slots without a verdict since the last such line"
+            );
+            (said, said_at) = (lost, Instant::now());
+        }
+        let today = Utc::now().date_naive();
+        if partitions_made_on != Some(today) {
+            match partitions::ensure_around(&pool, Utc::now()).await {
+                Ok(_) => partitions_made_on = Some(today),
+                Err(error) => warn!("cannot make partitions, trying again: {error}"),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Lost {
+    missed: u64,
+    unknown: u64,
+}
+
+async fn write_report(pool: &PgPool, report: &workers::Report) -> Result<(), StoreError> {
+    let mut connection = store::pool::acquire(pool).await?;
+    workers::report(&mut connection, report).await
+}
+
+async fn sign_off(pool: &PgPool, worker_id: &str, shared: &Shared) {
+    let complete = complete_until(shared).map(common::target::micros_to_utc);
+    let result = async {
+        let mut connection = store::pool::acquire(pool).await?;
+        store::leases::release(&mut connection, worker_id, complete).await?;
+        workers::stopped(&mut connection, worker_id).await
+    };
+    if let Err(error) = result.await {
+        warn!("cannot sign off: {error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Drives the [`Plan`] by the clock: starts probes, hands results to the recorder.
+//!
+//! Runs on a thread and a current-thread runtime of its own, so that nothing that
+//! talks to Postgres delays a probe.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use common::{Check, Outcome, Phases, Slot, TargetId, TargetSpec};
+use futures_util::FutureExt;
+use store::batches::{Gap, GapReason};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::clock::Clock;
+use crate::leases::Standing;
+use crate::plan::{Limits, Plan, Step};
+use crate::probe::{Prepared, Probed, Prober};
+use crate::recorder::Intake;
+use crate::stats::Stats;
+
+/// With nothing due, look around this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What the schedule shares with the rest of the worker.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The time slots are reckoned in.
+    pub clock: Clock,
+    /// Where results go.
+    pub intake: Arc<Intake>,
+    /// Numbers about ourselves.
+    pub stats: Arc<Stats>,
+    /// Oldest slot that is due and not handed to the intake, microseconds since
+    /// the epoch; `i64::MAX` when there is none.
+    pub oldest_open_us: Arc<AtomicI64>,
+}
+
+struct Target {
+    id: TargetId,
+    name: String,
+    prepared: Arc<Prepared>,
+    /// The last verdict, to notice changes.
+    last: Option<Outcome>,
+}
+
+/// A probe that ended.
+struct Done {
+    target: usize,
+    slot: Slot,
+    slow: bool,
+    probed: Probed,
+}
+
+/// The schedule at work.
+pub struct Schedule {
+    shared: Shared,
+    prober: Prober,
+    plan: Plan,
+    targets: Vec<Target>,
+    standing: watch::Receiver<Standing>,
+    done: mpsc::UnboundedReceiver<Done>,
+    done_sender: mpsc::UnboundedSender<Done>,
+    steps: Vec<Step>,
+}
+
+impl Schedule {
+    /// A schedule of `targets` on the shards that `standing` names.
+    pub fn new(
+        shared: Shared,
+        prober: Prober,
+        limits: Limits,
+        list: Vec<(TargetId, TargetSpec)>,
+        standing: watch::Receiver<Standing>,
+    ) -> Self {
+        let (done_sender, done) = mpsc::unbounded_channel();
+        let mut plan = Plan::new(limits);
+        let mut targets = Vec::with_capacity(list.len());
+        for (id, spec) in list {
+            plan.add(&spec.key, spec.grid(), spec.url.host_port());
+            let prepared = Arc::new(Prepared::new(&spec));
+            targets.push(Target { id, name: spec.name, prepared, last: None });
+        }
+        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new() }
+    }
+
+    /// Probes until `stop`, then waits for the probes under way, at most `grace`.
+    /// What is not done by then is left to whoever holds the shards next.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        self.hold();
+        loop {
+            let confirmed_until = self.standing.borrow().confirmed_until;
+            let confirmed = confirmed_until.is_none_or(|until| Instant::now() < until);
+            if confirmed {
+                self.advance();
+            }
+            self.publish();
+            let wake = match self.plan.next_due() {
+                Some(due) if confirmed => self.shared.clock.until(due).min(IDLE),
+                _ => IDLE,
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.standing.changed() => match changed {
+                    Ok(()) => self.hold(),
+                    // Nobody holds leases for us any more.
+                    Err(_) => break,
+                },
+                Some(done) = self.done.recv() => self.finish(done),
+                () = sleep(wake) => {}
+            }
+        }
+        self.wind_down(grace).await;
+    }
+
+    async fn wind_down(mut self, grace: Duration) {
+        let deadline = Instant::now() + grace;
+        self.plan.hold(&[], self.shared.clock.now_us());
+        while self.plan.in_flight() > 0 {
+            tokio::select! {
+                Some(done) = self.done.recv() => self.finish(done),
+                () = sleep_until(deadline) => break,
+            }
+        }
+        self.publish();
+    }
+
+    fn hold(&mut self) {
+        let now_us = self.shared.clock.now_us();
+        let standing = self.standing.borrow_and_update();
+        self.plan.hold(&standing.shards, now_us);
+    }
+
+    fn advance(&mut self) {
+        let mut steps = std::mem::take(&mut self.steps);
+        self.plan.advance(self.shared.clock.now_us(), &mut steps);
+        self.carry_out(&mut steps);
+    }
+
+    fn finish(&mut self, done: Done) {
+        self.record(done);
+        // Whatever else has ended by now, before anything else is looked at.
+        while let Ok(done) = self.done.try_recv() {
+            self.record(done);
+        }
+    }
+
+    fn record(&mut self, done: Done) {
+        let Done { target: index, slot, slow, probed } = done;
+        let timed_out = probed.outcome == Outcome::Down(common::Cause::Timeout);
+        let target = &mut self.targets[index];
+        target.tell(&probed);
+        if probed.outcome == Outcome::Unknown {
+            self.shared.stats.add_unknown();
+        }
+        // Into the intake before it leaves the plan, so that the slot is always open in one of them.
+        self.shared.intake.push(Check {
+            target_id: target.id,
+            slot,
+            // The clock may have been slewed back since the slot came due.
+            started_us: Some(self.shared.clock.at_us(probed.started).max(slot.0)),
+            outcome: probed.outcome,
+            code: probed.code,
+            elapsed_us: probed.elapsed_us,
+            phases: probed.phases,
+        });
+        let mut steps = std::mem::take(&mut self.steps);
+        self.plan.finished(index, slot, slow, timed_out, &mut steps);
+        self.carry_out(&mut steps);
+    }
+
+    fn carry_out(&mut self, steps: &mut Vec<Step>) {
+        for step in steps.drain(..) {
+            match step {
+                Step::Start { target, slot, slow } => self.start(target, slot, slow),
+                Step::Missed { target, slot } => {
+                    self.shared.stats.add_missed(1);
+                    self.shared.intake.push(Check::missed(self.targets[target].id, slot));
+                }
+                Step::Gap { target, from, to } => {
+                    let target = &self.targets[target];
+                    warn!("nobody watched {} from {} to {}", target.name, from.at(), to.at());
+                    self.shared.intake.push_gap(Gap {
+                        target_id: target.id,
+                        from_us: from.0,
+                        to_us: to.0,
+                        reason: GapReason::NoWorker,
+                    });
+                }
+            }
+        }
+        // Keeps the allocation.
+        self.steps = std::mem::take(steps);
+    }
+
+    fn start(&mut self, index: usize, slot: Slot, slow: bool) {
+        self.shared.stats.started(self.shared.clock.now_us() - slot.0);
+        let prober = self.prober.clone();
+        let prepared = Arc::clone(&self.targets[index].prepared);
+        let done = self.done_sender.clone();
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            // A bug in the probe is our fault: the slot still gets its outcome.
+            let probed = AssertUnwindSafe(prober.check(&prepared)).catch_unwind().await.unwrap_or_else(|_| Probed {
+                started: begun,
+                outcome: Outcome::Unknown,
+                code: None,
+                elapsed_us: None,
+                phases: Phases::default(),
+                detail: Some("the probe failed; this is a bug in lookout".to_owned()),
+            });
+            // Nobody listens only when the grace at the end is over.
+            let _ = done.send(Done { target: index, slot, slow, probed });
+        });
+    }
+
+    fn publish(&self) {
+        self.shared.stats.set_load(self.plan.in_flight(), self.plan.waiting());
+        self.shared.oldest_open_us.store(self.plan.oldest_open().unwrap_or(i64::MAX), Ordering::Release);
+    }
+}
+
+impl Target {
+    /// A log line when the target changes state.
+    fn tell(&mut self, probed: &Probed) {
+        let name = &self.name;
+        let detail = probed.detail.as_deref().unwrap_or_default();
+        if !probed.outcome.is_verdict() {
+            debug!("{name}: {} ({detail})", probed.outcome.label());
+            return;
+        }
+        let changed = self.last.is_none_or(|last| last.label() != probed.outcome.label());
+        self.last = Some(probed.outcome);
+        if !changed {
+            return;
+        }
+        match probed.outcome {
+            Outcome::Down(cause) => warn!("{name} is down ({}): {detail}", cause.label()),
+            Outcome::Degraded => warn!("{name} is degraded: {detail}"),
+            _ => info!(
+                "{name} is up: {} in {} ms",
+                probed.code.unwrap_or_default(),
+                probed.elapsed_us.unwrap_or_default() / 1000
+            ),
+        }
+    }
+}
