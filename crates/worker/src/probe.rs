@@ -31,6 +31,9 @@ pub const MAX_REDIRECTS: usize = 5;
 /// How much of a body is read, after decoding. A longer one is fine: the rest is left unread.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// Less delay of a timer than this is a busy machine, not a standstill.
+const MIN_STALL: Duration = Duration::from_millis(100);
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
@@ -133,12 +136,17 @@ impl Prober {
         let waited = ended.duration_since(started);
 
         // A timer that fires long after its time means that we stood still, not the target.
-        let stalled = ended.duration_since(begun) > target.timeout + target.timeout / 5;
+        let tolerance = (target.timeout / 5).max(MIN_STALL);
+        let stalled = ended.duration_since(begun) > target.timeout + tolerance;
         let to_head = trace.head_at().map(|head| head.duration_since(started));
         let (outcome, elapsed, detail) = match answer {
             _ if stalled => {
                 let detail = format!("we stood still: the check took {} ms", waited.as_millis());
                 (Outcome::Unknown, to_head, Some(detail))
+            }
+            Err(_) if trace.is_looking_up() => {
+                let detail = format!("no answer from the name server within {} ms", target.timeout.as_millis());
+                (Outcome::Down(Cause::Dns), Some(waited), Some(detail))
             }
             Err(_) => {
                 let detail = format!("no complete answer within {} ms", target.timeout.as_millis());

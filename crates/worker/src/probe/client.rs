@@ -44,10 +44,18 @@ impl Prober {
     /// # Errors
     /// [`ProberError`] says what this machine lacks.
     pub fn new() -> Result<Self, ProberError> {
+        Self::trusting(machine_roots())
+    }
+
+    /// A prober that trusts these certificates and no others.
+    ///
+    /// # Errors
+    /// [`ProberError`] says what this machine lacks.
+    pub fn trusting(roots: RootCertStore) -> Result<Self, ProberError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots())
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let mut fresh_tls = tls.clone();
         // A first visit has no session to resume.
@@ -80,7 +88,7 @@ impl Prober {
 }
 
 /// The certificates of this machine, or the bundled ones where it has none (a slim container).
-fn roots() -> RootCertStore {
+fn machine_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -115,7 +123,7 @@ impl Resolve for Lookup {
             let begun = Instant::now();
             let trace = Trace::current();
             if let Some(trace) = &trace {
-                trace.begins(begun);
+                trace.looks_up(begun);
             }
             let found = resolver.lookup_ip(name.as_str()).await;
             if let Some(trace) = &trace {

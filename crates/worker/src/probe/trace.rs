@@ -26,6 +26,7 @@ struct Moments {
     code: Option<u16>,
     /// The running hop's socket was connected at.
     connected_at: Option<Instant>,
+    is_looking_up: bool,
     dns: Option<Duration>,
     connect: Option<Duration>,
     first_byte: Option<Duration>,
@@ -54,9 +55,23 @@ impl Trace {
         });
     }
 
-    /// A name was looked up.
+    /// A name lookup begins.
+    pub(super) fn looks_up(&self, at: Instant) {
+        self.begins(at);
+        self.with(|moments| moments.is_looking_up = true);
+    }
+
+    /// A name was looked up, or not found.
     pub(super) fn looked_up(&self, took: Duration) {
-        self.with(|moments| *moments.dns.get_or_insert_default() += took);
+        self.with(|moments| {
+            *moments.dns.get_or_insert_default() += took;
+            moments.is_looking_up = false;
+        });
+    }
+
+    /// Whether a name lookup has no answer yet.
+    pub(super) fn is_looking_up(&self) -> bool {
+        self.with(|moments| moments.is_looking_up)
     }
 
     /// What looking up names has taken so far.

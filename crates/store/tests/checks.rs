@@ -1,0 +1,377 @@
+//! Writing and reading checks against a real Postgres.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use common::target::micros_to_utc;
+use common::{
+    Cause, Check, Connection, Interval, Method, Outcome, Phases, Shard, Slot, Source, StatusRange, TargetId,
+    TargetSpec, TargetUrl,
+};
+use proptest::prelude::*;
+use sqlx::PgPool;
+use store::batches::{self, Gap, GapReason, Written};
+use store::status::{self, Filter, InStartOrder, Position};
+use store::testing::TestDb;
+use store::{StoreError, leases, partitions, targets};
+
+/// Noon, so that a few hours around it are the same day.
+const NOON_US: i64 = 1_795_262_400_000_000;
+
+async fn database() -> TestDb {
+    let db = TestDb::new().await;
+    partitions::ensure_around(&db.pool, micros_to_utc(NOON_US)).await.unwrap();
+    db
+}
+
+fn check(target: i32, second: i64, outcome: Outcome) -> Check {
+    let slot = NOON_US + second * 1_000_000;
+    let is_verdict = outcome.is_verdict();
+    Check {
+        target_id: TargetId(target),
+        slot: Slot(slot),
+        started_us: is_verdict.then_some(slot + 500),
+        outcome,
+        code: match outcome {
+            Outcome::Up | Outcome::Degraded => Some(200),
+            Outcome::Down(Cause::Status) => Some(500),
+            _ => None,
+        },
+        elapsed_us: is_verdict.then_some(1_500),
+        phases: Phases {
+            dns_us: None,
+            connect_us: is_verdict.then_some(300),
+            first_byte_us: is_verdict.then_some(1_100),
+        },
+    }
+}
+
+async fn write(pool: &PgPool, checks: &[Check]) -> Result<Written, StoreError> {
+    batches::write_checks(&mut pool.acquire().await.unwrap(), "test", checks).await
+}
+
+/// Rows counted directly, and the sums of both roll-ups: they have to agree.
+async fn counts(pool: &PgPool) -> [BTreeMap<String, i64>; 3] {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select case when outcome = 'down' then 'down_' || cause else outcome::text end, count(*)
+         from check_result group by 1
+         union all
+         select 'class_' || code / 100 || 'xx', count(*) from check_result where code is not null group by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let mut all = [rows.into_iter().collect(), BTreeMap::new(), BTreeMap::new()];
+    for (index, table) in ["rollup_second", "rollup_minute"].into_iter().enumerate() {
+        let sums: Vec<(String, i64)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+            "select name, sum(number::int8)::int8 from {table} r, jsonb_each_text(to_jsonb(r)) as column_of (name, number)
+             where name in ('up', 'degraded', 'missed', 'unknown') or name like 'down_%' or name like 'class_%'
+             group by name having sum(number::int8) <> 0"
+        )))
+        .fetch_all(pool)
+        .await
+        .unwrap();
+        all[index + 1] = sums.into_iter().collect();
+    }
+    all
+}
+
+async fn assert_rollups_equal_rows(pool: &PgPool) {
+    let [rows, seconds, minutes] = counts(pool).await;
+    assert_eq!(rows, seconds, "rows and seconds");
+    assert_eq!(rows, minutes, "rows and minutes");
+}
+
+#[tokio::test]
+async fn a_batch_is_rows_rollups_and_a_notification() {
+    let db = database().await;
+    let mut listener = sqlx::postgres::PgListener::connect(&db.url).await.unwrap();
+    listener.listen(batches::CHANNEL).await.unwrap();
+    let batch = [
+        check(1, 0, Outcome::Up),
+        check(2, 0, Outcome::Down(Cause::Status)),
+        check(1, 70, Outcome::Down(Cause::Dns)),
+        check(2, 70, Outcome::Missed),
+        check(3, 70, Outcome::Unknown),
+        check(4, 70, Outcome::Degraded),
+    ];
+    let written = write(&db.pool, &batch).await.unwrap();
+    assert_eq!(written, Written { inserted: 6, replaced: 0, ignored: 0 });
+    assert_rollups_equal_rows(&db.pool).await;
+
+    let announced: i64 = listener.recv().await.unwrap().payload().parse().unwrap();
+    let rows: i64 = sqlx::query_scalar("select count(*) from check_result where batch_id = $1")
+        .bind(announced)
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(rows, 6);
+    let (buckets, sum, max): (Vec<i32>, i64, i32) = sqlx::query_as(
+        "select latency_buckets, latency_sum_us, latency_max_us from rollup_minute where target_id = 1 and up = 1",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    // 1.5 ms lies in the second bucket: over 1 ms, up to 1.6 ms.
+    assert_eq!((buckets[1], buckets.iter().sum::<i32>(), sum, max), (1, 1, 1_500, 1_500));
+}
+
+#[tokio::test]
+async fn writing_a_batch_again_changes_nothing() {
+    let db = database().await;
+    let batch: Vec<_> = (0..50).map(|n| check(n % 5, i64::from(n), Outcome::Up)).collect();
+    write(&db.pool, &batch).await.unwrap();
+    let before = counts(&db.pool).await;
+    let again = write(&db.pool, &batch).await.unwrap();
+    assert_eq!(again, Written { inserted: 0, replaced: 0, ignored: 50 });
+    assert_eq!(counts(&db.pool).await, before);
+}
+
+#[tokio::test]
+async fn a_late_verdict_replaces_missed_and_unknown_but_no_verdict() {
+    let db = database().await;
+    write(&db.pool, &[check(1, 0, Outcome::Missed), check(1, 1, Outcome::Unknown), check(1, 2, Outcome::Up)])
+        .await
+        .unwrap();
+    let late = [
+        check(1, 0, Outcome::Down(Cause::Timeout)),
+        check(1, 1, Outcome::Up),
+        check(1, 2, Outcome::Down(Cause::Reset)),
+        check(1, 3, Outcome::Degraded),
+    ];
+    let written = write(&db.pool, &late).await.unwrap();
+    assert_eq!(written, Written { inserted: 1, replaced: 2, ignored: 1 });
+    let outcomes: Vec<String> = sqlx::query_scalar("select outcome::text from check_result order by slot_at")
+        .fetch_all(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(outcomes, ["down", "up", "up", "degraded"]);
+    assert_rollups_equal_rows(&db.pool).await;
+
+    write(&db.pool, &[check(1, 0, Outcome::Missed)]).await.unwrap();
+    assert_rollups_equal_rows(&db.pool).await;
+}
+
+#[tokio::test]
+async fn two_writers_of_the_same_slots_leave_one_row_each_and_true_rollups() {
+    let db = database().await;
+    let batch: Vec<_> = (0..400).map(|n| check(n % 20, i64::from(n / 20), Outcome::Up)).collect();
+    let mut reversed = batch.clone();
+    reversed.reverse();
+    let (one, two) = tokio::join!(write(&db.pool, &batch), write(&db.pool, &reversed));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!(one.inserted + two.inserted, 400);
+    assert_rollups_equal_rows(&db.pool).await;
+}
+
+#[tokio::test]
+async fn a_slot_without_a_partition_is_refused_whole_and_named() {
+    let db = database().await;
+    let far = check(1, 40 * 86_400, Outcome::Up);
+    let error = write(&db.pool, &[check(1, 0, Outcome::Up), far]).await.unwrap_err();
+    assert!(matches!(error, StoreError::NoPartition(_)), "{error:?}");
+    let day = far.slot.at().date_naive();
+    partitions::ensure(&db.pool, day, day).await.unwrap();
+    assert_eq!(write(&db.pool, &[check(1, 0, Outcome::Up), far]).await.unwrap().inserted, 2);
+}
+
+#[tokio::test]
+async fn a_gap_that_grew_is_one_row() {
+    let db = database().await;
+    let gap = |to_us| Gap { target_id: TargetId(1), from_us: NOON_US, to_us, reason: GapReason::Overflow };
+    let mut connection = db.pool.acquire().await.unwrap();
+    batches::write_gaps(&mut connection, &[gap(NOON_US + 5)]).await.unwrap();
+    batches::write_gaps(&mut connection, &[gap(NOON_US + 9)]).await.unwrap();
+    let ends: Vec<DateTime<Utc>> = sqlx::query_scalar("select to_at from gap").fetch_all(&db.pool).await.unwrap();
+    assert_eq!(ends, [micros_to_utc(NOON_US + 9)]);
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Up),
+        Just(Outcome::Degraded),
+        Just(Outcome::Down(Cause::Timeout)),
+        Just(Outcome::Down(Cause::Status)),
+        Just(Outcome::Missed),
+        Just(Outcome::Unknown),
+    ]
+}
+
+#[test]
+fn whatever_comes_twice_or_late_rollups_equal_rows_and_verdicts_stay() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let db = runtime.block_on(database());
+    // One database for all cases: each gets targets of its own.
+    let next_target = std::cell::Cell::new(0);
+    let strategy = prop::collection::vec(prop::collection::vec((0i32..3, 0i64..4, outcomes()), 1..10), 1..6);
+    proptest!(ProptestConfig::with_cases(40), |(batches in strategy)| {
+        let first = next_target.replace(next_target.get() + 3);
+        runtime.block_on(async {
+            let mut model: BTreeMap<(i32, i64), Outcome> = BTreeMap::new();
+            for batch in &batches {
+                let checks: Vec<_> = batch.iter().map(|(target, second, outcome)| check(first + target, *second, *outcome)).collect();
+                // Within a batch a verdict wins over none, else the first stays; so it does over time.
+                for check in &checks {
+                    let known = model.entry((check.target_id.0, check.slot.0)).or_insert(check.outcome);
+                    if check.outcome.is_verdict() && !known.is_verdict() {
+                        *known = check.outcome;
+                    }
+                }
+                write(&db.pool, &checks).await.unwrap();
+            }
+            let rows: Vec<(i32, DateTime<Utc>, String, Option<String>)> = sqlx::query_as(
+                "select target_id, slot_at, outcome::text, cause::text from check_result where target_id >= $1",
+            ).bind(first).fetch_all(&db.pool).await.unwrap();
+            let stored: BTreeMap<_, _> = rows.into_iter().map(|(target, slot, outcome, cause)| {
+                ((target, slot.timestamp_micros()), Outcome::from_labels(&outcome, cause.as_deref()).unwrap())
+            }).collect();
+            assert_eq!(stored, model);
+            assert_rollups_equal_rows(&db.pool).await;
+        });
+    });
+    runtime.block_on(db.close());
+}
+
+async fn read_all(pool: &PgPool, filter: &Filter) -> Vec<status::StatusRow> {
+    let mut connection = pool.acquire().await.unwrap();
+    let mut position = Position::start(filter);
+    let mut order = InStartOrder::default();
+    let mut rows = Vec::new();
+    loop {
+        let page = status::page(&mut connection, filter, position).await.unwrap();
+        let Some(last) = page.last() else { break };
+        position = Position { slot_at: last.slot_at, target_id: last.target_id };
+        rows.extend(order.settle(page));
+    }
+    rows.extend(order.finish());
+    rows
+}
+
+#[tokio::test]
+async fn status_is_every_verdict_in_order_of_starts() {
+    let db = database().await;
+    let mut batch: Vec<_> = (0..300).map(|n| check(n % 3, i64::from(n / 3), Outcome::Up)).collect();
+    // One that started late, after its neighbours.
+    batch[0].started_us = Some(NOON_US + 2_600_000);
+    batch.push(check(4, 0, Outcome::Missed));
+    batch.push(check(4, 1, Outcome::Down(Cause::Refused)));
+    write(&db.pool, &batch).await.unwrap();
+    let rows = read_all(&db.pool, &Filter::default()).await;
+    assert_eq!(rows.len(), 301);
+    assert!(rows.is_sorted_by_key(|row| row.started_at));
+
+    let since = micros_to_utc(NOON_US + 2_000_000);
+    let until = micros_to_utc(NOON_US + 3_000_000);
+    let some = read_all(&db.pool, &Filter { since: Some(since), until: Some(until), ..Filter::default() }).await;
+    assert_eq!(some.len(), 4, "three on time and the late one: {some:?}");
+    let down = read_all(&db.pool, &Filter { outcome: Some("down"), ..Filter::default() }).await;
+    assert_eq!(down.len(), 1);
+    let one = read_all(&db.pool, &Filter { targets: Some(vec![2]), ..Filter::default() }).await;
+    assert_eq!(one.len(), 100);
+
+    let mut connection = db.pool.acquire().await.unwrap();
+    let newest = status::newest(&mut connection, &Filter::default(), 5).await.unwrap().unwrap();
+    assert_eq!(status::page(&mut connection, &Filter::default(), newest).await.unwrap().len(), 5);
+    assert_eq!(status::newest(&mut connection, &Filter::default(), 301).await.unwrap(), None);
+}
+
+fn target(key: &str) -> TargetSpec {
+    TargetSpec {
+        key: key.to_owned(),
+        name: key.to_owned(),
+        url: TargetUrl::parse("http://user:s3cret@example.org/").unwrap(),
+        method: Method::Get,
+        headers: vec![("authorization".to_owned(), "s3cret".to_owned())],
+        body: Some("s3cret".to_owned()),
+        interval: Interval::new(Duration::from_secs(10)).unwrap(),
+        timeout: Duration::from_secs(5),
+        degraded_after: Duration::from_millis(500),
+        expect_status: vec![StatusRange::SUCCESS, StatusRange { from: 301, to: 301 }],
+        connection: Connection::Fresh,
+        labels: BTreeMap::from([("team".to_owned(), "core".to_owned())]),
+        service: None,
+        source: Source::File,
+    }
+}
+
+const SOURCES: [Source; 2] = [Source::Env, Source::File];
+
+#[tokio::test]
+async fn a_target_that_comes_back_keeps_its_row() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let both = targets::apply(&mut connection, "w", &SOURCES, &[target("a"), target("b")], 1).await.unwrap();
+    let one = targets::apply(&mut connection, "w", &SOURCES, &[target("b")], 2).await.unwrap();
+    assert_eq!(one.removed, ["a"]);
+    let back = targets::apply(&mut connection, "w", &SOURCES, &[target("b"), target("a")], 1).await.unwrap();
+    assert_eq!(back.ids, [both.ids[1], both.ids[0]]);
+    let gone: i64 = sqlx::query_scalar("select count(*) from target where deleted_at is not null")
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(gone, 0);
+}
+
+#[tokio::test]
+async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    targets::apply(&mut connection, "w1", &SOURCES, &[target("a")], 1).await.unwrap();
+    let report = store::workers::Report {
+        worker_id: "w1".to_owned(),
+        started_at: Utc::now(),
+        lag_us: 0,
+        missed: 0,
+        in_flight: 0,
+        queue_depth: 0,
+        config_digest: 1,
+    };
+    store::workers::report(&mut connection, &report).await.unwrap();
+    let applied = targets::apply(&mut connection, "w2", &SOURCES, &[target("b")], 2).await.unwrap();
+    assert_eq!((applied.removed, applied.kept), (vec![], vec!["a".to_owned()]));
+    store::workers::stopped(&mut connection, "w1").await.unwrap();
+    let applied = targets::apply(&mut connection, "w2", &SOURCES, &[target("b")], 2).await.unwrap();
+    assert_eq!(applied.removed, ["a"]);
+}
+
+#[tokio::test]
+async fn no_secret_of_a_target_reaches_the_database() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    targets::apply(&mut connection, "w", &SOURCES, &[target("a")], 1).await.unwrap();
+    let row: String = sqlx::query_scalar("select to_jsonb(t)::text from target t").fetch_one(&db.pool).await.unwrap();
+    assert!(!row.contains("s3cret"), "{row}");
+    assert!(row.contains("authorization") && row.contains("http://example.org/") && row.contains("301"), "{row}");
+}
+
+#[tokio::test]
+async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let taken = leases::take(&mut connection, "w1").await.unwrap();
+    assert_eq!(taken.len(), 256);
+    assert!(taken.iter().all(|lease| lease.epoch == 1 && lease.complete_until.is_none()));
+    assert_eq!(leases::take(&mut connection, "w2").await.unwrap(), []);
+
+    let done = micros_to_utc(NOON_US);
+    assert_eq!(leases::renew(&mut connection, "w1", Some(done)).await.unwrap().len(), 256);
+    // The older of two reports never wins.
+    leases::renew(&mut connection, "w1", Some(done - TimeDelta::seconds(9))).await.unwrap();
+
+    sqlx::query("update shard_lease set expires_at = clock_timestamp() where shard_id = 7")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(leases::renew(&mut connection, "w1", None).await.unwrap().len(), 255);
+    let taken = leases::take(&mut connection, "w2").await.unwrap();
+    assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done) }]);
+
+    leases::release(&mut connection, "w1", None).await.unwrap();
+    assert_eq!(leases::take(&mut connection, "w2").await.unwrap().len(), 255);
+}
+
+#[test]
+fn the_worker_waits_for_the_newest_migration() {
+    assert_eq!(store::SCHEMA_VERSION, schema::version());
+}
