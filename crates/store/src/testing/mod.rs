@@ -10,6 +10,7 @@
 //! [`shared_url`] and [`stop_shared`]). The migrations run once, into a template
 //! that every database is a copy of.
 
+mod cable;
 mod server;
 mod template;
 
@@ -23,6 +24,7 @@ use url::Url;
 
 use crate::embedded::EmbeddedError;
 
+pub use cable::Cable;
 pub use server::{Stopped, shared_url, stop_shared};
 
 /// Every test database begins with this, so that leftovers are recognised.

@@ -1,0 +1,230 @@
+//! A whole worker against a real Postgres and the fault server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{
+    Cause, Check, Connection, Interval, Method, Outcome, Slot, Source, StatusRange, TargetId, TargetSpec, TargetUrl,
+};
+use demo::faults::FaultServer;
+use sqlx::PgPool;
+use store::pool::{self, PoolSettings};
+use store::testing::{Cable, TestDb};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use worker::Config;
+use worker::plan::Limits;
+use worker::recorder::{self, Intake};
+
+fn target(server: &FaultServer, path: &str) -> TargetSpec {
+    TargetSpec {
+        key: path.to_owned(),
+        name: path.to_owned(),
+        url: TargetUrl::parse(&server.url(path)).unwrap(),
+        method: Method::Get,
+        headers: Vec::new(),
+        body: None,
+        interval: Interval::new(Duration::from_secs(1)).unwrap(),
+        timeout: Duration::from_millis(900),
+        degraded_after: Duration::from_millis(500),
+        expect_status: vec![StatusRange::SUCCESS],
+        connection: Connection::Fresh,
+        labels: BTreeMap::new(),
+        service: None,
+        source: Source::Env,
+    }
+}
+
+struct Running {
+    stop: CancellationToken,
+    worker: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    fn start(database_url: &str, targets: Vec<TargetSpec>) -> Self {
+        let stop = CancellationToken::new();
+        let config = Config {
+            database_url: database_url.to_owned(),
+            targets,
+            digest: 1,
+            sources: vec![Source::Env, Source::File],
+            limits: Limits::for_total(100),
+            max_buffered: 100_000,
+            listen: None,
+        };
+        let worker = tokio::spawn(worker::run(config, stop.clone()));
+        Self { stop, worker }
+    }
+
+    async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.worker.await.unwrap()
+    }
+}
+
+async fn count(pool: &PgPool, filter: &'static str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(format!("select count(*) from check_result where {filter}"));
+    sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+}
+
+/// Waits until a condition holds, for at most half a minute.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_and_the_requests_the_server_saw_agree_one_to_one() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let targets: Vec<_> = (0..20).map(|n| target(&server, &format!("/ok?t={n}"))).collect();
+    let grids: BTreeMap<_, _> = targets.iter().map(|target| (target.key.clone(), target.grid())).collect();
+    let running = Running::start(&db.url, targets);
+    eventually("60 rows", async || count(&db.pool, "outcome = 'up'").await >= 60).await;
+    running.stop().await.unwrap();
+
+    let rows: Vec<(String, chrono::DateTime<chrono::Utc>, chrono::DateTime<chrono::Utc>)> = sqlx::query_as(
+        "select key, slot_at, started_at from check_result join target using (target_id) where started_at is not null",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    let mut stored: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for (key, slot_at, started_at) in rows {
+        let slot = Slot(slot_at.timestamp_micros());
+        assert!(grids[&key].contains(slot), "{key} at {slot_at}");
+        assert!(started_at >= slot_at && started_at - slot_at < chrono::TimeDelta::seconds(1));
+        stored.entry(key).or_default().push(slot.0);
+    }
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for request in server.log() {
+        *seen.entry(request.target).or_default() += 1;
+    }
+    let stored_counts: BTreeMap<_, _> = stored.iter().map(|(key, slots)| (key.clone(), slots.len())).collect();
+    assert_eq!(stored_counts, seen);
+
+    // Between its first and last slot a target has every one, whatever the outcome.
+    let all: Vec<(i64, i64)> = sqlx::query_as(
+        "select count(*), (extract(epoch from max(slot_at) - min(slot_at)))::int8 + 1 from check_result group by target_id",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    assert!(all.iter().all(|(rows, due)| rows == due), "{all:?}");
+
+    let (held, stopped): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from shard_lease where holder is not null), (select count(*) from worker where stopped_at is not null)",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    assert_eq!((held, stopped), (0, 1), "a clean stop gives the shards back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_starts_before_the_schema_and_waits_for_it() {
+    let db = TestDb::empty().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let running = Running::start(&db.url, vec![target(&server, "/ok")]);
+    // Nothing to see yet but patience: it has connected and found no tables.
+    eventually("a connection", async || {
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'lookout worker'";
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&db.pool).await.unwrap() > 0
+    })
+    .await;
+    assert!(!running.worker.is_finished());
+    schema::migrate(&db.url).await.unwrap();
+    eventually("a row", async || count(&db.pool, "true").await > 0).await;
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probing_goes_on_while_postgres_is_away_and_nothing_is_lost() {
+    let db = TestDb::new().await;
+    let cable = Cable::to(&db).await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let running = Running::start(cable.url(), (0..5).map(|n| target(&server, &format!("/ok?t={n}"))).collect());
+    eventually("first rows", async || count(&db.pool, "true").await >= 5).await;
+
+    for disturb in [Cable::cut, Cable::freeze] {
+        disturb(&cable);
+        let before = server.log().len();
+        eventually("probes without a database", async || server.log().len() >= before + 15).await;
+        cable.mend();
+        // A frozen connection that thaws delivers what it held; a cut one is gone.
+        let seen = i64::try_from(server.log().len()).unwrap();
+        eventually("everything written", async || count(&db.pool, "started_at is not null").await >= seen).await;
+    }
+    running.stop().await.unwrap();
+    let seen = i64::try_from(server.log().len()).unwrap();
+    assert_eq!(count(&db.pool, "started_at is not null").await, seen);
+    assert_eq!(count(&db.pool, "outcome <> 'up'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_database_ends_the_worker_with_one_line() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let mut missing = url::Url::parse(&db.url).unwrap();
+    missing.set_path("no_such_database");
+    let running = Running::start(missing.as_str(), vec![target(&server, "/ok")]);
+    let ended = tokio::time::timeout(Duration::from_secs(20), running.worker).await.unwrap();
+    let error = ended.unwrap().unwrap_err();
+    let settings: &settings::SettingsError = error.downcast_ref().unwrap();
+    assert_eq!(settings.lines().len(), 1);
+    assert!(settings.to_string().starts_with("DATABASE_URL (--database-url): "), "{settings}");
+    assert!(settings.to_string().contains("no_such_database"), "{settings}");
+}
+
+fn up(target: i32, second: i64) -> Check {
+    Check {
+        outcome: Outcome::Down(Cause::Refused),
+        started_us: Some(second * 1_000_000),
+        ..Check::missed(TargetId(target), Slot(second * 1_000_000))
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_in_memory_becomes_a_gap_and_the_newest_stay() {
+    let db = TestDb::new().await;
+    let now = chrono::Utc::now().timestamp();
+    store::partitions::ensure_around(&db.pool, chrono::Utc::now()).await.unwrap();
+    let intake = Intake::new(10);
+    for second in 0..30 {
+        intake.push(up(1, now + second));
+    }
+    assert_eq!(intake.depth(), 10);
+    assert_eq!(intake.oldest_us(), Some(now * 1_000_000));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let left = recorder::run(db.pool.clone(), "w", &intake, stop, Duration::from_secs(20)).await;
+    assert_eq!((left, count(&db.pool, "true").await), (0, 10));
+    let (from, to): (i64, i64) = sqlx::query_as(
+        "select extract(epoch from from_at)::int8, ceil(extract(epoch from to_at))::int8 from gap where reason = 'overflow'",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    assert_eq!((from, to), (now, now + 20));
+}
+
+#[tokio::test]
+async fn a_stop_without_postgres_says_how_much_is_lost() {
+    let db = TestDb::new().await;
+    let cable = Cable::to(&db).await;
+    cable.cut();
+    let pool =
+        pool::lazy(cable.url(), &PoolSettings { acquire_timeout: Duration::from_millis(100), ..PoolSettings::WORKER })
+            .unwrap();
+    let intake = Arc::new(Intake::new(10));
+    intake.push(up(1, 1));
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let left = recorder::run(pool, "w", &intake, stop, Duration::from_millis(300)).await;
+    assert_eq!(left, 1);
+}
