@@ -48,6 +48,23 @@ impl State {
     }
 }
 
+/// Ends work on the database that takes longer than `patience`: a connection whose
+/// other end vanished would otherwise hang for as long as the network likes.
+///
+/// # Errors
+/// 503 when it takes longer.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::time::timeout(patience, work)
+        .await
+        .unwrap_or(Err(ApiError::Unavailable("the database did not answer in time")))
+}
+
+/// How long one statement of a request may take, a little over Postgres's own limit.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(5_500);
+
 /// An api that listens; [`Api::run`] makes it answer.
 pub struct Api {
     server: Server,

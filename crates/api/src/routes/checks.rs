@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use store::{checks, targets};
 
 use super::parameters;
-use crate::app::State;
+use crate::app::{PATIENCE, State, within};
 use crate::cursor;
 use crate::error::ApiError;
 
@@ -69,6 +69,10 @@ struct Row {
 }
 
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
+    within(PATIENCE, answer(&state, &query)).await.map(|answer| HttpResponse::Ok().json(answer))
+}
+
+async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
     let window = parameters::window(query.window.as_deref(), DEFAULT_WINDOW)?;
     let window_us = window.as_micros() as i64;
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
@@ -128,11 +132,11 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
             target: keys.get(&row.target_id).cloned().unwrap_or_default(),
         })
         .collect();
-    Ok(HttpResponse::Ok().json(Answer {
+    Ok(Answer {
         window: Window { from: rfc3339(from), to: rfc3339(micros_to_utc(to_us)), seconds: window.as_secs_f64() },
         response,
         next,
-    }))
+    })
 }
 
 fn rfc3339(at: DateTime<Utc>) -> String {

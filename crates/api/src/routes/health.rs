@@ -1,9 +1,11 @@
 //! `/healthz`: the process runs. `/readyz`: it can do its work.
 
+use std::time::Duration;
+
 use actix_web::{HttpResponse, web};
 use store::pool;
 
-use crate::app::State;
+use crate::app::{State, within};
 use crate::error::ApiError;
 
 pub(super) async fn alive() -> &'static str {
@@ -12,7 +14,10 @@ pub(super) async fn alive() -> &'static str {
 
 /// Ready means migrated, and Postgres answers; with or without a worker.
 pub(super) async fn ready(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
-    let mut connection = state.database().await?;
-    pool::answers(&mut connection).await?;
+    within(Duration::from_millis(900), async {
+        let mut connection = state.database().await?;
+        Ok(pool::answers(&mut connection).await?)
+    })
+    .await?;
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ready\n"))
 }

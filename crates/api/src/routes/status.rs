@@ -17,7 +17,7 @@ use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
 use store::targets;
 
 use super::parameters;
-use crate::app::State;
+use crate::app::{PATIENCE, State, within};
 use crate::error::ApiError;
 
 /// More rows than anybody has: `limit` is there to ask for few.
@@ -60,16 +60,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
             message: "since lies after until".to_owned(),
         });
     }
-    let mut connection = state.database().await?;
-    if let Some(url) = &query.url {
-        let ids = targets::of_url(&mut connection, url).await?;
-        filter.targets = Some(ids.into_iter().map(|id| id.0).collect());
-    }
-    let position = match limit {
-        Some(limit) => status::newest(&mut connection, &filter, limit).await?,
-        None => None,
-    };
-    drop(connection);
+    let position = within(PATIENCE, begin(&state, query.url.as_deref(), limit, &mut filter)).await?;
     let mut reader = Reader {
         state: state.get_ref().clone(),
         position: position.unwrap_or_else(|| Position::start(&filter)),
@@ -79,16 +70,37 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
         urls: HashMap::new(),
         rows_written: 0,
     };
-    let first = reader.next_chunk().await?;
+    let first = within(PATIENCE, reader.next_chunk()).await?;
     let rest = stream::try_unfold(reader, |mut reader| async move {
         if reader.order.is_none() {
             return Ok::<_, ApiError>(None);
         }
-        let chunk = reader.next_chunk().await?;
+        let chunk = within(PATIENCE, reader.next_chunk()).await?;
         Ok(Some((chunk, reader)))
     });
     let body = stream::once(async { Ok::<_, ApiError>(first) });
     Ok(HttpResponse::Ok().content_type("application/json").streaming(futures_util::StreamExt::chain(body, rest)))
+}
+
+/// Narrows the filter to the targets of a URL, and finds where the newest rows begin.
+async fn begin(
+    state: &State,
+    url: Option<&str>,
+    limit: Option<i64>,
+    filter: &mut Filter,
+) -> Result<Option<Position>, ApiError> {
+    if url.is_none() && limit.is_none() {
+        return Ok(None);
+    }
+    let mut connection = state.database().await?;
+    if let Some(url) = url {
+        let ids = targets::of_url(&mut connection, url).await?;
+        filter.targets = Some(ids.into_iter().map(|id| id.0).collect());
+    }
+    Ok(match limit {
+        Some(limit) => status::newest(&mut connection, filter, limit).await?,
+        None => None,
+    })
 }
 
 fn outcome(raw: Option<&str>) -> Result<Option<&'static str>, ApiError> {

@@ -1,0 +1,78 @@
+use chrono::Utc;
+use common::{Cause, Outcome};
+use serde_json::Value;
+use store::testing::TestDb;
+
+use crate::support::{TestApi, check, store};
+
+#[tokio::test]
+async fn the_window_holds_every_outcome_and_nothing_older() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    let ago = |seconds: i64| now - seconds * 1_000_000;
+    store(
+        &db,
+        &[
+            check(1, ago(400), Outcome::Up),
+            check(1, ago(200), Outcome::Up),
+            check(1, ago(100), Outcome::Down(Cause::Dns)),
+            check(2, ago(50), Outcome::Missed),
+            check(1, ago(20), Outcome::Unknown),
+        ],
+    )
+    .await;
+    let api = TestApi::start(&db.url).await;
+    let answer = api.json("/api/v1/checks").await;
+    assert_eq!(answer["window"]["seconds"], 300.0);
+    let outcomes = |answer: &Value| {
+        answer["response"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["outcome"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(outcomes(&answer), ["up", "down", "missed", "unknown"]);
+    let down = &answer["response"][1];
+    assert_eq!((&down["cause"], &down["code"], &down["target"]), (&"dns".into(), &Value::Null, &"a".into()));
+    assert_eq!(down["elapsed_ms"], 12.345);
+    assert_eq!(answer["next"], Value::Null);
+
+    assert_eq!(outcomes(&api.json("/api/v1/checks?window=60s").await), ["missed", "unknown"]);
+    assert_eq!(outcomes(&api.json("/api/v1/checks?window=1h&target=b").await), ["missed"]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn pages_of_a_list_add_up_to_the_list() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    let checks: Vec<_> =
+        (0..25).flat_map(|n| [1, 2].map(|target| check(target, now - n * 1_000_000, Outcome::Up))).collect();
+    store(&db, &checks).await;
+    let api = TestApi::start(&db.url).await;
+    let whole = api.json("/api/v1/checks").await["response"].as_array().unwrap().clone();
+    assert_eq!(whole.len(), 50);
+    let mut pages = Vec::new();
+    let mut path = "/api/v1/checks?limit=7".to_owned();
+    loop {
+        let answer = api.json(&path).await;
+        pages.extend(answer["response"].as_array().unwrap().clone());
+        let Some(next) = answer["next"].as_str() else { break };
+        path = format!("/api/v1/checks?limit=7&cursor={next}");
+    }
+    assert_eq!(pages, whole);
+
+    let next = api.json("/api/v1/checks?limit=7").await["next"].as_str().unwrap().to_owned();
+    for path in [
+        format!("/api/v1/checks?cursor={next}&window=1m"),
+        format!("/api/v1/checks?cursor={next}&target=a"),
+        "/api/v1/checks?cursor=e30".to_owned(),
+        "/api/v1/checks?cursor=!".to_owned(),
+    ] {
+        let response = api.get(&path).await;
+        assert_eq!(response.status(), 400, "{path}");
+        assert_eq!(response.json::<Value>().await.unwrap()["errors"][0]["code"], "invalid_cursor", "{path}");
+    }
+    api.stop().await;
+}
