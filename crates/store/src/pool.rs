@@ -61,6 +61,15 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
         .connect_lazy_with(options))
 }
 
+/// Host and port of the server, or the directory of its socket.
+pub fn server(pool: &PgPool) -> String {
+    let options = pool.connect_options();
+    match options.get_socket() {
+        Some(directory) => directory.display().to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
 /// One attempt to connect and ask something.
 ///
 /// # Errors

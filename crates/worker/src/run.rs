@@ -156,7 +156,9 @@ async fn prepare(pool: &PgPool, config: &Config, worker_id: &str) -> anyhow::Res
             Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_))) => {
                 return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {error}")).into());
             }
-            Err(error) if error.is_transient() => error.to_string(),
+            Err(StoreError::Unavailable(reason)) => {
+                format!("cannot reach Postgres at {}: {reason}", pool::server(pool))
+            }
             Err(error) => return Err(error.into()),
         };
         if said.elapsed() >= SAY_EVERY {

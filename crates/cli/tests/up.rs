@@ -1,0 +1,253 @@
+//! `lookout` as people run it: the binary, its output, its exit status.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing that is set where the tests run reaches the program.
+fn lookout() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    // The program reads .env from where it is started.
+    command.current_dir(std::env::temp_dir()).stdin(Stdio::null());
+    command
+}
+
+/// A directory that a Postgres of another user can enter.
+fn data_dir() -> TempDir {
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap()
+}
+
+struct Up {
+    child: Child,
+    base: String,
+}
+
+impl Up {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = lookout()
+            .args(["--api-addr", "127.0.0.1:0", "--interval", "1s", "--data-dir"])
+            .arg(data_dir)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let base = lines.find_map(|line| Some(line.unwrap().trim().strip_prefix("answering")?.trim().to_owned()));
+        // Whoever reads no further must not make the program wait.
+        std::thread::spawn(move || lines.count());
+        Self { child, base: base.expect("the program says where it answers") }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    async fn rows(&self) -> Vec<Value> {
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let response = client.get(format!("{}/status", self.base)).send().await.unwrap();
+            if response.status() == 200 {
+                let mut rows: Vec<Value> = response.json().await.unwrap();
+                for row in &mut rows {
+                    // A fixed port would clash with a neighbour's, so each start has its own.
+                    let url = row.as_object_mut().unwrap().remove("url").unwrap();
+                    assert!(url.as_str().unwrap().starts_with("http://127.0.0.1:"), "{url}");
+                }
+                return rows;
+            }
+            assert!(Instant::now() < deadline, "still {}", response.status());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn at_least(&self, count: usize) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let rows = self.rows().await;
+            if rows.len() >= count {
+                return rows;
+            }
+            assert!(Instant::now() < deadline, "{} of {count} rows", rows.len());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn wait(mut self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        (self.child.wait().unwrap(), asked.elapsed())
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_grow_and_outlive_a_clean_stop_and_a_kill() {
+    let dir = data_dir();
+    let up = Up::start(dir.path());
+    let first = up.at_least(2).await;
+    for field in ["ok", "code", "elapsed", "date"] {
+        assert!(first[0].get(field).is_some(), "{first:?}");
+    }
+    up.signal(Signal::INT);
+    let (status, took) = up.wait();
+    assert!(status.success() && took < Duration::from_secs(10), "{status} after {took:?}");
+
+    let up = Up::start(dir.path());
+    let second = up.at_least(first.len() + 2).await;
+    assert_eq!(second[..first.len()], first);
+    up.signal(Signal::KILL);
+    up.wait();
+
+    let up = Up::start(dir.path());
+    let third = up.at_least(second.len() + 1).await;
+    assert_eq!(third[..second.len()], second);
+    up.signal(Signal::TERM);
+    assert!(up.wait().0.success());
+}
+
+fn run(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    lookout().envs(variables.iter().copied()).args(arguments).output().unwrap()
+}
+
+fn assert_refused(variables: &[(&str, &str)], arguments: &[&str], expected: &[&str]) {
+    let output = run(variables, arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{variables:?} {arguments:?}: {stderr}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    let lines: Vec<_> = stderr.lines().filter(|line| !line.starts_with("starting a private Postgres")).collect();
+    assert_eq!(lines.len(), expected.len(), "{stderr}");
+    for (line, part) in lines.iter().zip(expected) {
+        assert!(line.contains(part), "{line} lacks {part}");
+    }
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
+fn bad_settings_are_a_line_each_that_names_variable_and_rule() {
+    assert_refused(&[("POLLING_INTERVAL", "abc")], &[], &["POLLING_INTERVAL (--interval): \"abc\" is not a duration"]);
+    assert_refused(&[("URLS", "htp://x")], &[], &["URLS (--urls): \"htp://x\" has the scheme \"htp\""]);
+    assert_refused(&[("API_ADDR", "nowhere")], &[], &["API_ADDR (--api-addr): \"nowhere\" is no address"]);
+    assert_refused(
+        &[("DATABASE_URL", "mysql://u:s3cret@h/d")],
+        &[],
+        &["DATABASE_URL (--database-url): the value (not shown) is no database URL"],
+    );
+    assert_refused(&[("LOOKOUT_CONFIG", "/nowhere.yaml")], &[], &["cannot read /nowhere.yaml: not found"]);
+    assert_refused(
+        &[("WORKERS_COUNT", "0")],
+        &[],
+        &["WORKERS_COUNT (--workers-count): \"0\" is no whole number from 1"],
+    );
+    assert_refused(
+        &[("POLLING_INTERVAL", "1ms"), ("PUBLIC_READ", "maybe"), ("API_TOKEN", "s3cret")],
+        &["--timeout", "x"],
+        &["POLLING_INTERVAL", "REQUEST_TIMEOUT", "PUBLIC_READ", "API_TOKEN"],
+    );
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let database = ("DATABASE_URL", "postgres://u:s3cret@127.0.0.1:1/d");
+    assert_refused(
+        &[database],
+        &["--api-addr", &address],
+        &[&format!("API_ADDR (--api-addr): cannot listen on {address}")],
+    );
+}
+
+/// A server that says to everybody what Postgres says to a wrong password.
+fn refusing_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u:s3cret@{}/d?sslmode=disable", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let _ = stream.read(&mut [0; 1024]);
+            let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"u\"\0\0";
+            let mut message = vec![b'E'];
+            message.extend_from_slice(&u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
+            message.extend_from_slice(fields);
+            let _ = stream.write_all(&message);
+        }
+    });
+    url
+}
+
+#[test]
+fn a_wrong_password_is_one_line() {
+    let url = refusing_server();
+    let output = run(&[("DATABASE_URL", &url), ("LOG_LEVEL", "off")], &["--api-addr", "127.0.0.1:0"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.starts_with("DATABASE_URL (--database-url): ") && stderr.contains("password authentication failed"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("s3cret"), "{stderr}");
+}
+
+#[test]
+fn it_waits_for_postgres_and_says_so() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut child = lookout()
+        .env("DATABASE_URL", format!("postgres://u:s3cret@{closed}/d"))
+        .args(["--api-addr", "127.0.0.1:0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.find(|line| line.contains("waiting: ")).unwrap();
+    assert!(waiting.contains(&closed.to_string()) && !waiting.contains("s3cret"), "{waiting}");
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(lines.any(|line| line == "stopped cleanly"));
+}
+
+#[test]
+fn help_teaches_every_flag_with_its_variable() {
+    let output = run(&[], &["--help"]);
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    for variable in [
+        "URLS",
+        "POLLING_INTERVAL",
+        "REQUEST_TIMEOUT",
+        "DEGRADED_AFTER",
+        "WORKERS_COUNT",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+        "DATABASE_URL",
+        "API_ADDR",
+        "WORKER_ADDR",
+        "LOOKOUT_DATA_DIR",
+        "LOOKOUT_CONFIG",
+        "PUBLIC_READ",
+        "API_TOKEN",
+    ] {
+        assert!(help.contains(&format!("[env: {variable}")), "{variable} is not in --help");
+    }
+}
