@@ -29,6 +29,9 @@ create table target (
     source       target_source not null,
     created_at   timestamptz not null default now(),
     updated_at   timestamptz not null default now(),
+    -- Since when the slots of this interval are due: set when the target is new,
+    -- comes back, or changes its interval. Nothing before it counts as missed.
+    due_since    timestamptz not null default clock_timestamp(),
     -- Null while it is being probed.
     deleted_at   timestamptz,
     constraint target_pkey primary key (target_id),

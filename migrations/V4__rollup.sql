@@ -35,30 +35,8 @@ create table rollup_second (
 ) with (fillfactor = 50);
 
 create table rollup_minute (
-    bucket_at    timestamptz not null,
-    target_id    int4 not null,
-    location_id  int2 not null default 0,
-    up           int4 not null default 0,
-    degraded     int4 not null default 0,
-    missed       int4 not null default 0,
-    unknown      int4 not null default 0,
-    -- Down, by cause.
-    down_dns        int4 not null default 0,
-    down_refused    int4 not null default 0,
-    down_timeout    int4 not null default 0,
-    down_reset      int4 not null default 0,
-    down_tls        int4 not null default 0,
-    down_protocol   int4 not null default 0,
-    down_body       int4 not null default 0,
-    down_redirect   int4 not null default 0,
-    down_status     int4 not null default 0,
-    down_assertion  int4 not null default 0,
-    -- Checks that got a response head, by status class.
-    class_1xx   int4 not null default 0,
-    class_2xx   int4 not null default 0,
-    class_3xx   int4 not null default 0,
-    class_4xx   int4 not null default 0,
-    class_5xx   int4 not null default 0,
+    like rollup_second including defaults,
+    target_id       int4 not null,
     -- Latency of the checks that got a response head: sum, largest, and counts
     -- in 24 fixed buckets. Their upper bounds in milliseconds are 1, 1.6, 2.5, 4,
     -- 6.3, 10 … 25000 (five a decade) and no bound for the last; they add up.

@@ -245,9 +245,7 @@ async fn already_there(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let outcome = Outcome::from_labels(&row.outcome, row.cause.as_deref()).ok_or_else(|| {
-                StoreError::Database(sqlx::Error::Decode(format!("outcome {:?}", row.outcome).into()))
-            })?;
+            let outcome = crate::outcome(&row.outcome, row.cause.as_deref())?;
             Ok(((row.target_id, row.slot_at.timestamp_micros()), outcome))
         })
         .collect()
@@ -258,27 +256,17 @@ async fn replace(connection: &mut PgConnection, batch_id: i64, checks: &[Check])
         return Ok(());
     }
     let columns = Columns::of(checks);
+    // Index: check_result_pkey. The rows are locked, so nobody can slip in between.
     sqlx::query!(
-        "update check_result r
-         set started_at = c.started_at, batch_id = $1, elapsed_us = c.elapsed_us, dns_us = c.dns_us, connect_us = c.connect_us,
-             first_byte_us = c.first_byte_us, outcome = c.outcome::outcome, cause = c.cause::cause, code = c.code
-         from unnest($2::timestamptz[], $3::timestamptz[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::text[], $11::int2[])
-              as c (slot_at, started_at, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code)
-         where r.target_id = c.target_id and r.slot_at = c.slot_at and r.location_id = 0",
-        batch_id,
-        &columns.slot_at,
-        &columns.started_at as &[Option<DateTime<Utc>>],
+        "delete from check_result r
+         using unnest($1::int4[], $2::timestamptz[]) as k (target_id, slot_at)
+         where r.target_id = k.target_id and r.slot_at = k.slot_at and r.location_id = 0",
         &columns.target_id,
-        &columns.elapsed_us as &[Option<i32>],
-        &columns.dns_us as &[Option<i32>],
-        &columns.connect_us as &[Option<i32>],
-        &columns.first_byte_us as &[Option<i32>],
-        &columns.outcome,
-        &columns.cause as &[Option<String>],
-        &columns.code as &[Option<i16>],
+        &columns.slot_at,
     )
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    insert(connection, batch_id, checks).await?;
     Ok(())
 }
 

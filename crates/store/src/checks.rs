@@ -55,9 +55,7 @@ pub async fn window(
     .await?;
     rows.into_iter()
         .map(|row| {
-            let outcome = Outcome::from_labels(&row.outcome, row.cause.as_deref()).ok_or_else(|| {
-                StoreError::Database(sqlx::Error::Decode(format!("outcome {:?}", row.outcome).into()))
-            })?;
+            let outcome = crate::outcome(&row.outcome, row.cause.as_deref())?;
             Ok(CheckRow {
                 slot_at: row.slot_at,
                 target_id: row.target_id,
@@ -68,4 +66,28 @@ pub async fn window(
             })
         })
         .collect()
+}
+
+/// The slots in `[from, until)` of these targets that have a row, whatever its outcome.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn recorded_slots(
+    connection: &mut PgConnection,
+    targets: &[TargetId],
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<(TargetId, DateTime<Utc>)>, StoreError> {
+    let targets: Vec<i32> = targets.iter().map(|target| target.0).collect();
+    // Index: check_result_time.
+    let rows = sqlx::query!(
+        r#"select target_id as "target_id: TargetId", slot_at from check_result
+           where slot_at >= $2 and slot_at < $3 and target_id = any($1)"#,
+        &targets,
+        from,
+        until,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.target_id, row.slot_at)).collect())
 }

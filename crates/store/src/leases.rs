@@ -50,7 +50,8 @@ pub async fn take(connection: &mut PgConnection, worker_id: &str) -> Result<Vec<
     .await?)
 }
 
-/// Extends the leases `worker_id` still has, and notes how far its slots are complete.
+/// Extends those of `shards` that `worker_id` still has, and notes how far its slots
+/// are complete. Gives back which they are.
 ///
 /// A lease that ran out is not extended, even when nobody took it: it has to be
 /// taken again, with a new epoch.
@@ -60,16 +61,18 @@ pub async fn take(connection: &mut PgConnection, worker_id: &str) -> Result<Vec<
 pub async fn renew(
     connection: &mut PgConnection,
     worker_id: &str,
+    shards: &[Shard],
     complete_until: Option<DateTime<Utc>>,
 ) -> Result<Vec<Shard>, StoreError> {
     Ok(sqlx::query_scalar!(
         r#"update shard_lease
            set expires_at = clock_timestamp() + $2, complete_until = greatest(complete_until, $3)
-           where holder = $1 and expires_at > clock_timestamp()
+           where holder = $1 and shard_id = any($4) and expires_at > clock_timestamp()
            returning shard_id as "shard: Shard""#,
         worker_id,
         lease_interval(),
         complete_until,
+        &shards.iter().map(|shard| shard.0).collect::<Vec<_>>(),
     )
     .fetch_all(connection)
     .await?)

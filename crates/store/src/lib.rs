@@ -25,3 +25,10 @@ pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 ///
 /// `worker` waits for it; a test holds it against the migrations themselves.
 pub const SCHEMA_VERSION: i32 = 13;
+
+/// Puts an outcome together from the labels of its two columns.
+fn outcome(label: &str, cause: Option<&str>) -> Result<common::Outcome, StoreError> {
+    common::Outcome::from_labels(label, cause).ok_or_else(|| {
+        StoreError::Database(sqlx::Error::Decode(format!("outcome {label:?} with cause {cause:?}").into()))
+    })
+}

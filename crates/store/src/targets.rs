@@ -1,5 +1,6 @@
 //! The list of targets: what a worker applies from its configuration, and finding one by key.
 
+use chrono::{DateTime, Utc};
 use common::{Source, TargetId, TargetSpec};
 use serde_json::{Map, Value};
 use sqlx::{Acquire, PgConnection};
@@ -13,11 +14,20 @@ const LOCK: i64 = 0x6c6f_6f6b_6f75_7401;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The row of each target, in the order of the list.
-    pub ids: Vec<TargetId>,
+    pub placed: Vec<Placed>,
     /// Keys taken out of the schedule, because the list no longer has them.
     pub removed: Vec<String>,
     /// Keys the list lacks that were kept, because a running worker has another list.
     pub kept: Vec<String>,
+}
+
+/// A target with its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    /// Row id.
+    pub target_id: TargetId,
+    /// Since when the slots of its interval are due.
+    pub due_since: DateTime<Utc>,
 }
 
 /// Makes the targets of `source` be this list: new ones are added, changed ones
@@ -67,8 +77,9 @@ pub async fn apply(
     .await?;
 
     // In list order: `array_position` would be quadratic, ordinality is not.
-    let ids = sqlx::query_scalar!(
-        r#"select target_id as "target_id: TargetId"
+    let placed = sqlx::query_as!(
+        Placed,
+        r#"select target_id as "target_id: TargetId", due_since
            from unnest($1::text[]) with ordinality as list (key, place)
            join target using (key)
            order by place"#,
@@ -79,7 +90,7 @@ pub async fn apply(
     transaction.commit().await?;
 
     let (removed, kept) = if others_differ { (Vec::new(), missing) } else { (missing, Vec::new()) };
-    Ok(Applied { ids, removed, kept })
+    Ok(Applied { placed, removed, kept })
 }
 
 async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[String]) -> Result<(), StoreError> {
@@ -112,7 +123,9 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
              name = excluded.name, url = excluded.url, method = excluded.method, headers = excluded.headers,
              interval_ms = excluded.interval_ms, timeout_ms = excluded.timeout_ms, degraded_ms = excluded.degraded_ms,
              expect_status = excluded.expect_status, connection = excluded.connection, labels = excluded.labels,
-             source = excluded.source, deleted_at = null, updated_at = clock_timestamp()
+             source = excluded.source, deleted_at = null, updated_at = clock_timestamp(),
+             due_since = case when target.deleted_at is null and target.interval_ms = excluded.interval_ms
+                              then target.due_since else clock_timestamp() end
          where (target.name, target.url, target.method, target.headers, target.interval_ms, target.timeout_ms,
                 target.degraded_ms, target.expect_status, target.connection, target.labels, target.source)
             is distinct from

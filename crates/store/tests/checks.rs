@@ -305,7 +305,10 @@ async fn a_target_that_comes_back_keeps_its_row() {
     let one = targets::apply(&mut connection, "w", &SOURCES, &[target("b")], 2).await.unwrap();
     assert_eq!(one.removed, ["a"]);
     let back = targets::apply(&mut connection, "w", &SOURCES, &[target("b"), target("a")], 1).await.unwrap();
-    assert_eq!(back.ids, [both.ids[1], both.ids[0]]);
+    let ids = |applied: &targets::Applied| applied.placed.iter().map(|placed| placed.target_id).collect::<Vec<_>>();
+    assert_eq!(ids(&back), [ids(&both)[1], ids(&both)[0]]);
+    assert_eq!(back.placed[0].due_since, both.placed[1].due_since, "b was never away");
+    assert!(back.placed[1].due_since > both.placed[0].due_since, "a is due anew");
     let gone: i64 = sqlx::query_scalar("select count(*) from target where deleted_at is not null")
         .fetch_one(&db.pool)
         .await
@@ -353,17 +356,18 @@ async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
     assert_eq!(taken.len(), 256);
     assert!(taken.iter().all(|lease| lease.epoch == 1 && lease.complete_until.is_none()));
     assert_eq!(leases::take(&mut connection, "w2").await.unwrap(), []);
+    let all: Vec<_> = taken.iter().map(|lease| lease.shard).collect();
 
     let done = micros_to_utc(NOON_US);
-    assert_eq!(leases::renew(&mut connection, "w1", Some(done)).await.unwrap().len(), 256);
+    assert_eq!(leases::renew(&mut connection, "w1", &all, Some(done)).await.unwrap().len(), 256);
     // The older of two reports never wins.
-    leases::renew(&mut connection, "w1", Some(done - TimeDelta::seconds(9))).await.unwrap();
+    leases::renew(&mut connection, "w1", &all, Some(done - TimeDelta::seconds(9))).await.unwrap();
 
     sqlx::query("update shard_lease set expires_at = clock_timestamp() where shard_id = 7")
         .execute(&db.pool)
         .await
         .unwrap();
-    assert_eq!(leases::renew(&mut connection, "w1", None).await.unwrap().len(), 255);
+    assert_eq!(leases::renew(&mut connection, "w1", &all, None).await.unwrap().len(), 255);
     let taken = leases::take(&mut connection, "w2").await.unwrap();
     assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done) }]);
 

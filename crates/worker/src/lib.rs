@@ -4,6 +4,7 @@
 //! everything that talks to Postgres runs elsewhere. They meet in
 //! [`recorder::Intake`], which never makes a probe wait.
 
+pub mod backfill;
 pub mod clock;
 pub mod config;
 pub mod health;

@@ -1,12 +1,13 @@
 //! A worker from start to clean stop.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
+use common::Shard;
 use settings::SettingsError;
 use store::pool::PoolSettings;
 use store::targets::Applied;
@@ -16,10 +17,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::backfill::Due;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::{self, Ready};
-use crate::leases::{self, Standing};
+use crate::leases::{Leases, Standing};
 use crate::plan::Limits;
 use crate::probe::Prober;
 use crate::recorder::{self, Intake};
@@ -70,21 +72,24 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         clock: anchored_clock(&pool).await?,
         intake: Arc::new(Intake::new(config.max_buffered)),
         stats: Arc::default(),
-        oldest_open_us: Arc::new(AtomicI64::new(i64::MIN)),
+        oldest_open_us: Arc::new(AtomicI64::new(i64::MAX)),
+        adopted_round: Arc::default(),
     };
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let list: Vec<_> = applied.ids.iter().copied().zip(config.targets.iter().cloned()).collect();
+    let due = config.targets.iter().zip(&applied.placed).map(|(target, placed)| Due {
+        target_id: placed.target_id,
+        shard: Shard::of(&target.key),
+        grid: target.grid(),
+        since_us: placed.due_since.timestamp_micros(),
+    });
+    let due: Vec<Due> = due.collect();
+    let list = applied.placed.iter().map(|placed| placed.target_id).zip(config.targets.iter().cloned()).collect();
     let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
 
     // Leases and recorder outlive the schedule: the last results need them.
     let schedule_ended = CancellationToken::new();
-    let lease_task = {
-        let (pool, worker_id, shared, ended) =
-            (pool.clone(), worker_id.clone(), shared.clone(), schedule_ended.clone());
-        tokio::spawn(async move {
-            leases::run(pool, &worker_id, &shared.clock, || complete_until(&shared), standing_sender, ended).await;
-        })
-    };
+    let leases = Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: due };
+    let lease_task = tokio::spawn(leases.run(standing_sender, schedule_ended.clone()));
     let record_task = {
         let (pool, worker_id, intake, ended) =
             (pool.clone(), worker_id.clone(), Arc::clone(&shared.intake), schedule_ended.clone());
@@ -262,18 +267,6 @@ fn start_schedule(
     Ok(ended)
 }
 
-/// Every slot before this has its row. The plan is asked before the intake: a
-/// result goes into the intake before it leaves the plan, so it is in one of them.
-fn complete_until(shared: &Shared) -> Option<i64> {
-    let in_plan = shared.oldest_open_us.load(Ordering::Acquire);
-    let in_intake = shared.intake.oldest_us().unwrap_or(i64::MAX);
-    match in_plan.min(in_intake) {
-        i64::MIN => None,
-        i64::MAX => Some(shared.clock.now_us()),
-        oldest => Some(oldest),
-    }
-}
-
 /// Says once a second how this worker does, and in the log when slots were missed.
 async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready: Ready, stop: CancellationToken) {
     let mut tick = interval(Duration::from_secs(1));
@@ -320,7 +313,7 @@ async fn write_report(pool: &PgPool, report: &workers::Report) -> Result<(), Sto
 }
 
 async fn sign_off(pool: &PgPool, worker_id: &str, shared: &Shared) {
-    let complete = complete_until(shared).map(common::target::micros_to_utc);
+    let complete = shared.complete_until_us(0).map(common::target::micros_to_utc);
     let result = async {
         let mut connection = store::pool::acquire(pool).await?;
         store::leases::release(&mut connection, worker_id, complete).await?;

@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{Check, Outcome, Phases, Slot, TargetId, TargetSpec};
@@ -38,6 +38,29 @@ pub struct Shared {
     /// Oldest slot that is due and not handed to the intake, microseconds since
     /// the epoch; `i64::MAX` when there is none.
     pub oldest_open_us: Arc<AtomicI64>,
+    /// The last round of leases the schedule has acted on.
+    pub adopted_round: Arc<AtomicU64>,
+}
+
+impl Shared {
+    /// Every slot before this moment, microseconds since the epoch, has its row.
+    /// `None` while the schedule has not acted on `round` of the leases: its slots
+    /// are not in the plan yet.
+    ///
+    /// The plan is asked before the intake: a result goes into the intake before it
+    /// leaves the plan, so a slot that is open is in one of them.
+    pub fn complete_until_us(&self, round: u64) -> Option<i64> {
+        if self.adopted_round.load(Ordering::Acquire) < round {
+            return None;
+        }
+        let in_plan = self.oldest_open_us.load(Ordering::Acquire);
+        let in_intake = self.intake.oldest_us().unwrap_or(i64::MAX);
+        match in_plan.min(in_intake) {
+            // Nothing is due, ever: no target is on our shards.
+            i64::MAX => Some(self.clock.now_us()),
+            oldest => Some(oldest),
+        }
+    }
 }
 
 struct Target {
@@ -130,9 +153,12 @@ impl Schedule {
     }
 
     fn hold(&mut self) {
-        let now_us = self.shared.clock.now_us();
         let standing = self.standing.borrow_and_update();
-        self.plan.hold(&standing.shards, now_us);
+        self.plan.hold(&standing.shards, standing.since_us);
+        let round = standing.round;
+        drop(standing);
+        self.publish();
+        self.shared.adopted_round.store(round, Ordering::Release);
     }
 
     fn advance(&mut self) {

@@ -109,12 +109,7 @@ async fn rows_and_the_requests_the_server_saw_agree_one_to_one() {
     assert_eq!(stored_counts, seen);
 
     // Between its first and last slot a target has every one, whatever the outcome.
-    let all: Vec<(i64, i64)> = sqlx::query_as(
-        "select count(*), (extract(epoch from max(slot_at) - min(slot_at)))::int8 + 1 from check_result group by target_id",
-    )
-    .fetch_all(&db.pool)
-    .await
-    .unwrap();
+    let all = rows_and_due(&db.pool).await;
     assert!(all.iter().all(|(rows, due)| rows == due), "{all:?}");
 
     let (held, stopped): (i64, i64) = sqlx::query_as(
@@ -124,6 +119,81 @@ async fn rows_and_the_requests_the_server_saw_agree_one_to_one() {
     .await
     .unwrap();
     assert_eq!((held, stopped), (0, 1), "a clean stop gives the shards back");
+}
+
+/// Rows of each target, and slots of its one-second grid from its first row to its last.
+async fn rows_and_due(pool: &PgPool) -> Vec<(i64, i64)> {
+    sqlx::query_as(
+        "select count(*), (extract(epoch from max(slot_at) - min(slot_at)))::int8 + 1 from check_result group by target_id",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_between_two_workers_are_missed_rows() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let targets = || (0..5).map(|n| target(&server, &format!("/ok?t={n}"))).collect::<Vec<_>>();
+    let running = Running::start(&db.url, targets());
+    eventually("first rows", async || count(&db.pool, "outcome = 'up'").await >= 10).await;
+    running.stop().await.unwrap();
+
+    let stopped: chrono::DateTime<chrono::Utc> =
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(&db.pool).await.unwrap();
+    eventually("three slots to pass", async || {
+        sqlx::query_scalar::<_, bool>("select clock_timestamp() > $1 + interval '3 seconds'")
+            .bind(stopped)
+            .fetch_one(&db.pool)
+            .await
+            .unwrap()
+    })
+    .await;
+    let before = server.log().len();
+    let running = Running::start(&db.url, targets());
+    eventually("probes again", async || server.log().len() >= before + 10).await;
+    running.stop().await.unwrap();
+
+    assert!(count(&db.pool, "outcome = 'missed'").await >= 10);
+    let all = rows_and_due(&db.pool).await;
+    assert!(all.iter().all(|(rows, due)| rows == due), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_night_without_workers_is_one_gap_a_target() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let targets = || (0..5).map(|n| target(&server, &format!("/ok?t={n}"))).collect::<Vec<_>>();
+    let running = Running::start(&db.url, targets());
+    eventually("first rows", async || count(&db.pool, "true").await >= 5).await;
+    running.stop().await.unwrap();
+    // As if it had stopped eight hours ago.
+    sqlx::query(
+        "with past as (update target set due_since = due_since - interval '9 hours')
+         update shard_lease set complete_until = clock_timestamp() - interval '8 hours'",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    sqlx::query("delete from check_result").execute(&db.pool).await.unwrap();
+    let running = Running::start(&db.url, targets());
+    eventually("rows again", async || count(&db.pool, "true").await >= 5).await;
+    running.stop().await.unwrap();
+
+    let gaps: Vec<(i64, bool)> = sqlx::query_as(
+        "select extract(epoch from g.to_at - g.from_at)::int8,
+                g.to_at = (select min(slot_at) from check_result c where c.target_id = g.target_id)
+         from gap g where reason = 'no_worker'",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    assert_eq!(gaps.len(), 5, "{gaps:?}");
+    for (seconds, ends_at_first_row) in gaps {
+        assert!((28_800..28_830).contains(&seconds), "{seconds}");
+        assert!(ends_at_first_row);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
