@@ -1,2 +1,60 @@
-test:
-	cargo test --workspace --locked
+# The commands people type; `make` alone lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+# A fresh rustup is not on PATH before the next login.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+CARGO ?= cargo
+# Compose v2 where there is one, else the older docker-compose.
+COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+.PHONY: run
+run: ## Run everything in one process: worker, api and a private Postgres (settings: .env)
+	@scripts/setup.sh run
+	$(CARGO) run --release --locked
+
+.PHONY: test
+test: ## Run every test
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+.PHONY: demo
+demo: ## Run fantastic, a service that fails about every fourth time, on port 12345
+	@scripts/setup.sh build
+	$(CARGO) run --release --locked -- demo fantastic
+
+.PHONY: lint
+lint: ## Check format, clippy and docs; a warning fails
+	@scripts/setup.sh build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+.PHONY: fmt
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+.PHONY: sqlx
+sqlx: ## Refresh .sqlx after a change to a query or a migration
+	@scripts/setup.sh test
+	@scripts/sqlx.sh
+
+.PHONY: compose-up
+compose-up: ## Build and start db, api, worker and fantastic in containers
+	$(COMPOSE) up -d --build
+
+.PHONY: logs
+logs: ## Follow the logs of the containers
+	$(COMPOSE) logs -f --tail 100
+
+.PHONY: kill
+kill: ## Stop and remove the containers; the data stays
+	$(COMPOSE) down --remove-orphans
+
+.PHONY: hooks
+hooks: ## Check format and clippy before each commit of this checkout
+	git config core.hooksPath .githooks

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Runs every test and stops the Postgres they share; exits as the tests did.
+# Arguments go to cargo test.
+set -u
+cd "$(dirname "$0")/.." || exit
+
+TEST_DATABASE_URL=$(scripts/setup.sh value TEST_DATABASE_URL)
+PG_BIN=$(scripts/setup.sh value PG_BIN)
+export TEST_DATABASE_URL
+# An empty one would not count as unset.
+if [ -n "$PG_BIN" ]; then export PG_BIN; else unset PG_BIN; fi
+
+cargo test --workspace --locked "$@"
+status=$?
+# The tests have built the program: cargo run would build it anew, with fewer features.
+stop=${CARGO_TARGET_DIR:-target}/debug/examples/test_postgres
+if [ -x "$stop" ]; then
+    "$stop" stop >/dev/null
+elif [ $status = 0 ]; then
+    cargo run -q --locked -p store --features testing --example test_postgres -- stop >/dev/null
+fi
+exit $status
