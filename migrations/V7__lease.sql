@@ -9,6 +9,9 @@ create table shard_lease (
     holder         text,
     -- In database time; workers never compare it with a clock of their own.
     expires_at     timestamptz not null default '-infinity',
+    -- Set by a clean hand-over: the last holder sees to every slot before this, also
+    -- those whose rows are not there yet. Null while held, and when a lease just ran out.
+    released_at    timestamptz,
     -- Every slot before this has its row; the next holder starts looking here.
     -- Null until somebody has held the shard.
     complete_until timestamptz,

@@ -21,30 +21,41 @@ pub struct Taken {
     pub epoch: i64,
     /// Every slot before this has its row; `None` if nobody ever held the shard.
     pub complete_until: Option<DateTime<Utc>>,
+    /// The last holder sees to every slot before this; `None` if its lease just ran out.
+    pub released_at: Option<DateTime<Utc>>,
 }
 
-fn lease_interval() -> PgInterval {
+pub(crate) fn lease_interval() -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: LEASE.as_micros() as i64 }
 }
 
-/// Takes every shard that nobody holds now.
+/// Takes shards that nobody holds: every one whose lease ran out, and of those that
+/// were handed over at most `quota`.
 ///
 /// # Errors
 /// Whatever Postgres reports.
-pub async fn take(connection: &mut PgConnection, worker_id: &str) -> Result<Vec<Taken>, StoreError> {
+pub async fn take(connection: &mut PgConnection, worker_id: &str, quota: i64) -> Result<Vec<Taken>, StoreError> {
     Ok(sqlx::query_as!(
         Taken,
-        r#"update shard_lease
-           set epoch = epoch + 1, holder = $1, expires_at = clock_timestamp() + $2
-           where shard_id in (
-               select shard_id from shard_lease
+        r#"with free as (
+               select shard_id, released_at from shard_lease
                where holder is null or expires_at <= clock_timestamp()
-               order by shard_id
+               order by released_at nulls first, shard_id
                for update skip locked
+           ),
+           chosen as (
+               select shard_id, released_at from free where released_at is null
+               union all
+               (select shard_id, released_at from free where released_at is not null limit greatest($3::int8, 0))
            )
-           returning shard_id as "shard: Shard", epoch, complete_until"#,
+           update shard_lease l
+           set epoch = l.epoch + 1, holder = $1, expires_at = clock_timestamp() + $2, released_at = null
+           from chosen
+           where l.shard_id = chosen.shard_id
+           returning l.shard_id as "shard: Shard", l.epoch, l.complete_until, chosen.released_at"#,
         worker_id,
         lease_interval(),
+        quota,
     )
     .fetch_all(connection)
     .await?)
@@ -78,20 +89,25 @@ pub async fn renew(
     .await?)
 }
 
-/// Gives every shard back, for a clean stop.
+/// Hands shards over: from `released_at` on their slots are somebody else's, so that
+/// nothing is complete beyond it, however far the worker is with other shards.
 ///
 /// # Errors
 /// Whatever Postgres reports.
 pub async fn release(
     connection: &mut PgConnection,
     worker_id: &str,
+    shards: &[Shard],
+    released_at: DateTime<Utc>,
     complete_until: Option<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update shard_lease
-         set holder = null, expires_at = '-infinity', complete_until = greatest(complete_until, $2)
-         where holder = $1",
+         set holder = null, expires_at = '-infinity', released_at = $3, complete_until = greatest(complete_until, least($4::timestamptz, $3::timestamptz))
+         where holder = $1 and shard_id = any($2)",
         worker_id,
+        &shards.iter().map(|shard| shard.0).collect::<Vec<_>>(),
+        released_at,
         complete_until,
     )
     .execute(connection)

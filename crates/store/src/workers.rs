@@ -50,6 +50,20 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
     Ok(())
 }
 
+/// How many workers run: those that reported within a lease and have not stopped.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn running(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select count(*) as "count!" from worker
+           where stopped_at is null and seen_at > clock_timestamp() - $1::interval"#,
+        crate::leases::lease_interval(),
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Notes a clean stop.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Writing and reading checks against a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -352,10 +354,10 @@ async fn no_secret_of_a_target_reaches_the_database() {
 async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
     let db = TestDb::new().await;
     let mut connection = db.pool.acquire().await.unwrap();
-    let taken = leases::take(&mut connection, "w1").await.unwrap();
+    let taken = leases::take(&mut connection, "w1", 256).await.unwrap();
     assert_eq!(taken.len(), 256);
     assert!(taken.iter().all(|lease| lease.epoch == 1 && lease.complete_until.is_none()));
-    assert_eq!(leases::take(&mut connection, "w2").await.unwrap(), []);
+    assert_eq!(leases::take(&mut connection, "w2", 256).await.unwrap(), []);
     let all: Vec<_> = taken.iter().map(|lease| lease.shard).collect();
 
     let done = micros_to_utc(NOON_US);
@@ -368,14 +370,30 @@ async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
         .await
         .unwrap();
     assert_eq!(leases::renew(&mut connection, "w1", &all, None).await.unwrap().len(), 255);
-    let taken = leases::take(&mut connection, "w2").await.unwrap();
-    assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done) }]);
+    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
+    assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done), released_at: None }]);
 
-    leases::release(&mut connection, "w1", None).await.unwrap();
-    assert_eq!(leases::take(&mut connection, "w2").await.unwrap().len(), 255);
+    // What is handed over goes to whoever has room for it.
+    leases::release(&mut connection, "w1", &all[..10], done, None).await.unwrap();
+    let taken = leases::take(&mut connection, "w2", 4).await.unwrap();
+    assert_eq!(taken.len(), 4);
+    assert!(taken.iter().all(|lease| lease.released_at == Some(done) && lease.epoch == 2 || lease.epoch == 3));
+    assert_eq!(leases::take(&mut connection, "w3", 256).await.unwrap().len(), 5, "7 went to w2 before");
 }
 
 #[test]
 fn the_worker_waits_for_the_newest_migration() {
     assert_eq!(store::SCHEMA_VERSION, schema::version());
+}
+
+#[tokio::test]
+async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    leases::take(&mut connection, "w1", 256).await.unwrap();
+    let released = micros_to_utc(NOON_US);
+    let ahead = released + TimeDelta::seconds(1);
+    leases::release(&mut connection, "w1", &[Shard(3)], released, Some(ahead)).await.unwrap();
+    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
+    assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
 }

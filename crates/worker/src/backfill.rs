@@ -1,10 +1,13 @@
 //! What nobody did: slots between the last holder of a shard and us.
 //!
 //! Whoever takes a shard over accounts for every slot since its rows were last
-//! complete: up to 60 in a row become `missed` rows, a longer stretch one gap, so
-//! that a night without workers costs one row a target.
+//! complete. A slot less than an interval old is probed late; older ones become
+//! `missed` rows, and more than 60 in a row one gap, so that a night without
+//! workers costs one row a target. Slots that the last holder promised to see to
+//! when it handed the shard over are looked at again once it must be done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use common::target::micros_to_utc;
 use common::{Check, Grid, Shard, Slot, TargetId};
@@ -17,6 +20,9 @@ use crate::plan::MAX_MISSED_ROWS;
 use crate::recorder::Intake;
 use crate::stats::Stats;
 
+/// What the last holder needs to write its results, once its probes have ended.
+const WRITING: Duration = Duration::from_secs(2);
+
 /// A target as far as its slots go.
 #[derive(Debug, Clone, Copy)]
 pub struct Due {
@@ -26,8 +32,38 @@ pub struct Due {
     pub shard: Shard,
     /// Its slots.
     pub grid: Grid,
+    /// How long one check may take.
+    pub timeout: Duration,
     /// No slot before this was due, microseconds since the epoch.
     pub since_us: i64,
+}
+
+/// Slots of one target, `[from_us, until_us)`, that may have no row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    target: usize,
+    from_us: i64,
+    until_us: i64,
+}
+
+impl Span {
+    /// Where it begins, microseconds since the epoch.
+    pub fn from_us(&self) -> i64 {
+        self.from_us
+    }
+}
+
+/// What taking shards over comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Takeover {
+    /// Where to begin, by index of the target.
+    pub first: BTreeMap<usize, Slot>,
+    /// To be looked at now.
+    pub now: Vec<Span>,
+    /// To be looked at when the last holder must be done.
+    pub later: Vec<Span>,
+    /// How long that is.
+    pub patience: Duration,
 }
 
 /// A stretch of slots without rows, `[from, to)`.
@@ -38,41 +74,61 @@ struct Stretch {
     slots: i64,
 }
 
-/// Hands every slot of the shards just taken that lies before `until_us` and has
-/// no row to the intake, as missed or as part of a gap.
+/// Splits the past of shards taken at `now_us` into what is begun, looked at now, and later.
+///
+/// A shard nobody ever held has no past.
+pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
+    let by_shard: BTreeMap<Shard, &Taken> = taken.iter().map(|lease| (lease.shard, *lease)).collect();
+    let mut takeover = Takeover::default();
+    for (index, target) in targets.iter().enumerate() {
+        let Some(lease) = by_shard.get(&target.shard) else { continue };
+        let Some(complete_until) = lease.complete_until else { continue };
+        let from_us = complete_until.timestamp_micros().max(target.since_us);
+        let ours_us = lease.released_at.map_or(from_us, |released| released.timestamp_micros().max(from_us));
+        // Later than an interval after its slot nothing starts.
+        let youngest_lost_us = now_us - target.grid.interval();
+        let first = target.grid.at_or_after(ours_us.max(youngest_lost_us + 1));
+        takeover.first.insert(index, first);
+        if target.grid.at_or_after(ours_us) < first {
+            takeover.now.push(Span { target: index, from_us: ours_us, until_us: first.0 });
+        }
+        if target.grid.at_or_after(from_us).0 < ours_us {
+            takeover.later.push(Span { target: index, from_us, until_us: ours_us });
+            takeover.patience = takeover.patience.max(target.timeout + WRITING);
+        }
+    }
+    takeover
+}
+
+/// Hands every slot of `spans` that has no row to the intake, as missed or as part of a gap.
 ///
 /// # Errors
 /// Whatever Postgres reports; nothing is handed over then.
 pub async fn account(
     connection: &mut PgConnection,
     targets: &[Due],
-    taken: &[&Taken],
-    until_us: i64,
+    spans: &[Span],
     intake: &Intake,
     stats: &Stats,
 ) -> Result<(), StoreError> {
-    // A shard nobody ever held has nothing to account for.
-    let complete_until: BTreeMap<Shard, i64> =
-        taken.iter().filter_map(|lease| Some((lease.shard, lease.complete_until?.timestamp_micros()))).collect();
-    let unwatched: Vec<(&Due, i64)> = targets
-        .iter()
-        .filter_map(|target| Some((target, *complete_until.get(&target.shard)?)))
-        .map(|(target, complete_us)| (target, complete_us.max(target.since_us)))
-        .filter(|(target, from_us)| target.grid.at_or_after(*from_us).0 < until_us)
-        .collect();
-    let Some(earliest) = unwatched.iter().map(|(_, from_us)| *from_us).min() else { return Ok(()) };
-    let ids: Vec<TargetId> = unwatched.iter().map(|(target, _)| target.target_id).collect();
+    let (Some(from_us), Some(until_us)) =
+        (spans.iter().map(|span| span.from_us).min(), spans.iter().map(|span| span.until_us).max())
+    else {
+        return Ok(());
+    };
+    let ids: Vec<TargetId> = spans.iter().map(|span| targets[span.target].target_id).collect();
     let mut recorded: BTreeMap<TargetId, BTreeSet<i64>> = BTreeMap::new();
     for (target, slot_at) in
-        checks::recorded_slots(connection, &ids, micros_to_utc(earliest), micros_to_utc(until_us)).await?
+        checks::recorded_slots(connection, &ids, micros_to_utc(from_us), micros_to_utc(until_us)).await?
     {
         recorded.entry(target).or_default().insert(slot_at.timestamp_micros());
     }
 
     let mut lost = 0;
-    for (target, from_us) in unwatched {
+    for span in spans {
+        let target = &targets[span.target];
         let rows = recorded.remove(&target.target_id).unwrap_or_default();
-        for stretch in stretches(target.grid, from_us, until_us, &rows) {
+        for stretch in stretches(target.grid, span.from_us, span.until_us, &rows) {
             lost += stretch.slots;
             if stretch.slots > MAX_MISSED_ROWS {
                 intake.push_gap(Gap {
@@ -92,7 +148,7 @@ pub async fn account(
     }
     if lost > 0 {
         stats.add_missed(lost.unsigned_abs());
-        info!(slots = lost, "nobody watched since {}; recorded as missed", micros_to_utc(earliest));
+        info!(slots = lost, "nobody watched since {}; recorded as missed", micros_to_utc(from_us));
     }
     Ok(())
 }
@@ -123,6 +179,49 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn target(key: &str) -> Due {
+        Due {
+            target_id: TargetId(1),
+            shard: Shard::of(key),
+            grid: Grid::new(key, Interval::new(Duration::from_secs(1)).unwrap()),
+            timeout: Duration::from_secs(1),
+            since_us: 0,
+        }
+    }
+
+    fn taken(complete_us: Option<i64>, released_us: Option<i64>) -> Taken {
+        Taken {
+            shard: Shard::of("a"),
+            epoch: 2,
+            complete_until: complete_us.map(micros_to_utc),
+            released_at: released_us.map(micros_to_utc),
+        }
+    }
+
+    #[test]
+    fn a_shard_nobody_ever_held_has_no_past() {
+        assert_eq!(plan(&[target("a")], &[&taken(None, None)], 9_000_000), Takeover::default());
+    }
+
+    #[test]
+    fn after_a_crash_the_youngest_slot_is_probed_late_and_older_ones_are_lost() {
+        let grid = target("a").grid;
+        let takeover = plan(&[target("a")], &[&taken(Some(1_000_000), None)], 9_500_000);
+        let first = takeover.first[&0];
+        assert!(grid.contains(first) && first.0 > 8_500_000 && first.0 <= 9_500_000, "{first:?}");
+        assert_eq!(takeover.now, [Span { target: 0, from_us: 1_000_000, until_us: first.0 }]);
+        assert_eq!(takeover.later, []);
+    }
+
+    #[test]
+    fn after_a_hand_over_nothing_is_lost_and_the_last_holder_gets_time_to_finish() {
+        let takeover = plan(&[target("a")], &[&taken(Some(5_000_000), Some(9_000_000))], 9_100_000);
+        assert_eq!(takeover.first[&0], target("a").grid.at_or_after(9_000_000));
+        assert_eq!(takeover.now, []);
+        assert_eq!(takeover.later, [Span { target: 0, from_us: 5_000_000, until_us: 9_000_000 }]);
+        assert_eq!(takeover.patience, Duration::from_secs(3));
+    }
 
     proptest! {
         #[test]

@@ -38,6 +38,17 @@ impl Limits {
     }
 }
 
+/// Which shards to probe, and where to begin.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tenure {
+    /// The shards to probe.
+    pub shards: Vec<Shard>,
+    /// Shards about to be handed over: no new slot of theirs is ours.
+    pub leaving: Vec<Shard>,
+    /// The first slot of targets, by index, whose shard is new and had a holder before.
+    pub first: BTreeMap<usize, Slot>,
+}
+
 /// What the plan says to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -66,6 +77,19 @@ pub enum Step {
         /// First slot not lost.
         to: Slot,
     },
+}
+
+/// A probe that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Index of the target.
+    pub target: usize,
+    /// The slot it was for.
+    pub slot: Slot,
+    /// What the start said.
+    pub slow: bool,
+    /// Whether the target timed out, and counts as slow from now on.
+    pub timed_out: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +122,6 @@ pub struct Plan {
     targets: Vec<Target>,
     hosts: Vec<Host>,
     host_index: HashMap<String, usize>,
-    held: [bool; common::SHARDS as usize],
     due: BinaryHeap<Reverse<(i64, usize)>>,
     in_flight: usize,
     slow_in_flight: usize,
@@ -117,7 +140,6 @@ impl Plan {
             targets: Vec::new(),
             hosts: Vec::new(),
             host_index: HashMap::new(),
-            held: [false; common::SHARDS as usize],
             due: BinaryHeap::new(),
             in_flight: 0,
             slow_in_flight: 0,
@@ -146,26 +168,35 @@ impl Plan {
         self.targets.len() - 1
     }
 
-    /// Holds exactly these shards from `now_us` on. Targets of new ones are due
-    /// from their next slot; slots of lost ones that wait are left to the next holder.
-    pub fn hold(&mut self, shards: &[Shard], now_us: i64) {
-        self.held = [false; common::SHARDS as usize];
-        for shard in shards {
-            if let Some(held) = self.held.get_mut(shard.0 as usize) {
-                *held = true;
-            }
-        }
+    /// Probes exactly the shards of `tenure` from `now_us` on; what came due before
+    /// has to be carried out by [`Plan::advance`] first.
+    ///
+    /// Targets of shards that are new begin with the slot `tenure` names for them,
+    /// or with their next one. Of shards that leave, slots already due are still
+    /// ours; of shards that are lost, slots that wait are the next holder's.
+    pub fn hold(&mut self, tenure: &Tenure, now_us: i64) {
+        let held = marks(&tenure.shards);
+        let leaving = marks(&tenure.leaving);
         for (index, target) in self.targets.iter_mut().enumerate() {
-            if !self.held[target.shard.0 as usize] {
-                if let Some(slot) = target.waiting.take() {
-                    self.waiting -= 1;
-                    close(&mut self.open, slot);
+            let shard = target.shard.0 as usize;
+            if held[shard] {
+                if !target.scheduled {
+                    target.scheduled = true;
+                    let first = tenure.first.get(&index).copied().unwrap_or_else(|| target.grid.at_or_after(now_us));
+                    self.due.push(Reverse((first.0, index)));
                 }
-            } else if !target.scheduled {
-                target.scheduled = true;
-                self.due.push(Reverse((target.grid.at_or_after(now_us).0, index)));
+                continue;
+            }
+            target.scheduled = false;
+            if !leaving[shard]
+                && let Some(slot) = target.waiting.take()
+            {
+                self.waiting -= 1;
+                close(&mut self.open, slot);
             }
         }
+        let targets = &self.targets;
+        self.due.retain(|Reverse((_, index))| targets[*index].scheduled);
     }
 
     /// The moment the next slot is due, in microseconds since the epoch.
@@ -196,10 +227,6 @@ impl Plan {
             }
             self.due.pop();
             let target = &mut self.targets[index];
-            if !self.held[target.shard.0 as usize] {
-                target.scheduled = false;
-                continue;
-            }
             if let Some(late) = target.waiting.take() {
                 self.waiting -= 1;
                 close(&mut self.open, late);
@@ -223,7 +250,8 @@ impl Plan {
     }
 
     /// A probe ended. Frees its place and starts what waited for it.
-    pub fn finished(&mut self, index: usize, slot: Slot, slow: bool, timed_out: bool, steps: &mut Vec<Step>) {
+    pub fn finished(&mut self, ended: Ended, now_us: i64, steps: &mut Vec<Step>) {
+        let Ended { target: index, slot, slow, timed_out } = ended;
         close(&mut self.open, slot);
         let target = &mut self.targets[index];
         target.slow = timed_out;
@@ -241,7 +269,7 @@ impl Plan {
                 && let Some(next) = self.hosts[host_index].queues[class].pop_front()
             {
                 // One place, one slot: the rest would only move to the queue for all.
-                if self.start_queued(next, steps) {
+                if self.start_queued(next, now_us, steps) {
                     break;
                 }
             }
@@ -250,15 +278,23 @@ impl Plan {
             while self.has_place(class == 1)
                 && let Some(next) = self.queues[class].pop_front()
             {
-                self.start_queued(next, steps);
+                self.start_queued(next, now_us, steps);
             }
         }
     }
 
     /// Starts a target from a queue, or moves it to another; false if it no longer waits.
-    fn start_queued(&mut self, index: usize, steps: &mut Vec<Step>) -> bool {
+    fn start_queued(&mut self, index: usize, now_us: i64, steps: &mut Vec<Step>) -> bool {
         self.targets[index].queued = false;
         let Some(slot) = self.targets[index].waiting else { return false };
+        // Of a shard that left no next slot comes to end the wait.
+        if now_us - slot.0 >= self.targets[index].grid.interval() {
+            self.targets[index].waiting = None;
+            self.waiting -= 1;
+            close(&mut self.open, slot);
+            steps.push(Step::Missed { target: index, slot });
+            return false;
+        }
         if self.try_start(index, slot, steps) {
             self.targets[index].waiting = None;
             self.waiting -= 1;
@@ -302,6 +338,16 @@ impl Plan {
     }
 }
 
+fn marks(shards: &[Shard]) -> [bool; common::SHARDS as usize] {
+    let mut marks = [false; common::SHARDS as usize];
+    for shard in shards {
+        if let Some(mark) = marks.get_mut(shard.0 as usize) {
+            *mark = true;
+        }
+    }
+    marks
+}
+
 fn close(open: &mut BTreeMap<i64, usize>, slot: Slot) {
     if let Some(count) = open.get_mut(&slot.0) {
         *count -= 1;
@@ -325,8 +371,8 @@ mod tests {
         Grid::new(key, Interval::new(Duration::from_secs(seconds)).unwrap())
     }
 
-    fn all_shards() -> Vec<Shard> {
-        (0..SHARDS).map(Shard).collect()
+    fn all_shards() -> Tenure {
+        Tenure { shards: (0..SHARDS).map(Shard).collect(), ..Tenure::default() }
     }
 
     fn plan_of(limits: Limits, targets: &[(&str, &str)]) -> Plan {
@@ -354,7 +400,7 @@ mod tests {
                 let Step::Start { target, slot, slow } = step else { panic!("{step:?}") };
                 assert!(grid.contains(slot) && now - slot.0 < 1000);
                 slots.push(slot);
-                plan.finished(target, slot, slow, false, &mut Vec::new());
+                plan.finished(Ended { target, slot, slow, timed_out: false }, now, &mut Vec::new());
             }
         }
         assert_eq!(slots.len(), 5);
@@ -414,7 +460,7 @@ mod tests {
             under_way.retain(|(until, step)| {
                 let Step::Start { target, slot, slow } = *step else { return false };
                 if *until <= now {
-                    plan.finished(target, slot, slow, target < 30, &mut steps);
+                    plan.finished(Ended { target, slot, slow, timed_out: target < 30 }, now, &mut steps);
                 }
                 *until > now
             });
@@ -438,10 +484,35 @@ mod tests {
         let mut plan = plan_of(Limits { total: 0, slow: 0, per_host: 1, slow_per_host: 1 }, &[("a", "h")]);
         advance(&mut plan, 1_000_000);
         assert_eq!(plan.waiting(), 1);
-        plan.hold(&[], 1_000_000);
+        plan.hold(&Tenure::default(), 1_000_000);
         assert_eq!((plan.waiting(), advance(&mut plan, 9_000_000)), (0, Vec::new()));
         plan.hold(&all_shards(), 9_000_000);
         assert!(plan.next_due().unwrap() >= 9_000_000);
+    }
+
+    #[test]
+    fn a_shard_that_leaves_finishes_what_was_due_and_starts_nothing_new() {
+        let limits = Limits { total: 1, slow: 1, per_host: 1, slow_per_host: 1 };
+        let mut plan = plan_of(limits, &[("a", "h"), ("b", "h")]);
+        let started = advance(&mut plan, 1_000_000);
+        let [Step::Start { target, slot, slow }] = started[..] else { panic!("{started:?}") };
+        plan.hold(&Tenure { leaving: all_shards().shards, ..Tenure::default() }, 1_000_001);
+        assert_eq!((plan.next_due(), plan.waiting()), (None, 1));
+        let ended = Ended { target, slot, slow, timed_out: false };
+        let mut in_time = Vec::new();
+        plan.finished(ended, 1_000_001, &mut in_time);
+        assert!(matches!(in_time[..], [Step::Start { .. }]), "{in_time:?}");
+        assert_eq!(plan.waiting(), 0);
+    }
+
+    #[test]
+    fn a_new_shard_begins_where_the_tenure_says() {
+        let mut plan = Plan::new(Limits::for_total(10));
+        plan.add("a", every(1, "a"), "h".to_owned());
+        let late = every(1, "a").at_or_after(4_000_000);
+        let tenure = Tenure { first: BTreeMap::from([(0, late)]), ..all_shards() };
+        plan.hold(&tenure, 4_900_000);
+        assert_eq!(advance(&mut plan, 4_999_999), [Step::Start { target: 0, slot: late, slow: false }]);
     }
 
     proptest! {
@@ -471,7 +542,8 @@ mod tests {
                 let mut steps = Vec::new();
                 under_way.retain(|(until, target, slot, slow, timed_out)| {
                     if *until <= now {
-                        plan.finished(*target, *slot, *slow, *timed_out, &mut steps);
+                        let ended = Ended { target: *target, slot: *slot, slow: *slow, timed_out: *timed_out };
+                        plan.finished(ended, now, &mut steps);
                     }
                     *until > now
                 });

@@ -48,7 +48,6 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// a failure of this machine, or results that could not be written at the end.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let worker_id = worker_id();
-    let started_at = Utc::now();
     let ready = Ready::default();
     let health = match config.listen {
         Some(address) => {
@@ -65,7 +64,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
     let limits = fit_to_descriptors(config.limits);
 
-    let Some(applied) = until(&stop, prepare(&pool, &config, &worker_id)).await.transpose()? else { return Ok(()) };
+    let first_report = workers::Report {
+        worker_id: worker_id.clone(),
+        started_at: Utc::now(),
+        lag_us: 0,
+        missed: 0,
+        in_flight: 0,
+        queue_depth: 0,
+        config_digest: config.digest.cast_signed(),
+    };
+    let prepared = until(&stop, prepare(&pool, &config, &first_report)).await;
+    let Some(applied) = prepared.transpose()? else { return Ok(()) };
     say_applied(&config, &applied);
 
     let shared = Shared {
@@ -74,58 +83,40 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         stats: Arc::default(),
         oldest_open_us: Arc::new(AtomicI64::new(i64::MAX)),
         adopted_round: Arc::default(),
+        adopted_us: Arc::default(),
     };
     let (standing_sender, standing) = watch::channel(Standing::default());
     let due = config.targets.iter().zip(&applied.placed).map(|(target, placed)| Due {
         target_id: placed.target_id,
         shard: Shard::of(&target.key),
         grid: target.grid(),
+        timeout: target.timeout,
         since_us: placed.due_since.timestamp_micros(),
     });
     let due: Vec<Due> = due.collect();
     let list = applied.placed.iter().map(|placed| placed.target_id).zip(config.targets.iter().cloned()).collect();
     let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
 
-    // Leases and recorder outlive the schedule: the last results need them.
+    // The recorder outlives the schedule: the last results need it.
     let schedule_ended = CancellationToken::new();
     let leases = Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: due };
-    let lease_task = tokio::spawn(leases.run(standing_sender, schedule_ended.clone()));
+    let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
     let record_task = {
         let (pool, worker_id, intake, ended) =
             (pool.clone(), worker_id.clone(), Arc::clone(&shared.intake), schedule_ended.clone());
         tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, ended, WRITE_GRACE).await })
     };
-    let report_task = tokio::spawn(report(
-        pool.clone(),
-        shared.clone(),
-        workers::Report {
-            worker_id: worker_id.clone(),
-            started_at,
-            lag_us: 0,
-            missed: 0,
-            in_flight: 0,
-            queue_depth: 0,
-            config_digest: config.digest.cast_signed(),
-        },
-        ready,
-        schedule_ended.clone(),
-    ));
+    let report_task = tokio::spawn(report(pool.clone(), shared.clone(), first_report, ready, schedule_ended.clone()));
     info!(targets = config.targets.len(), in_flight = limits.total, worker_id, "probing");
 
     let schedule_result = schedule.await;
     if stop.is_cancelled() {
         info!("stopping: writing the last results");
     }
-    schedule_ended.cancel();
     lease_task.await.context("the lease task failed")?;
+    schedule_ended.cancel();
     report_task.await.context("the report task failed")?;
     let left = record_task.await.context("the recorder failed")?;
-    if left == 0 {
-        let sign_off = sign_off(&pool, &worker_id, &shared);
-        if tokio::time::timeout(Duration::from_secs(1), sign_off).await.is_err() {
-            warn!("postgres did not take the shards back; they run out by themselves");
-        }
-    }
     if let Some(health) = health {
         health.stop(false).await;
     }
@@ -151,11 +142,11 @@ async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Op
 }
 
 /// Waits for Postgres and the schema, makes partitions, applies the target list.
-async fn prepare(pool: &PgPool, config: &Config, worker_id: &str) -> anyhow::Result<Applied> {
+async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> anyhow::Result<Applied> {
     // An api that starts beside us gets a moment to migrate before we complain.
     let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
     loop {
-        let waiting_for = match attempt(pool, config, worker_id).await {
+        let waiting_for = match attempt(pool, config, report).await {
             Ok(Ok(applied)) => return Ok(applied),
             Ok(Err(waiting_for)) => waiting_for,
             Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_))) => {
@@ -175,7 +166,11 @@ async fn prepare(pool: &PgPool, config: &Config, worker_id: &str) -> anyhow::Res
 }
 
 /// One attempt; the inner error says what there is to wait for.
-async fn attempt(pool: &PgPool, config: &Config, worker_id: &str) -> Result<Result<Applied, String>, StoreError> {
+async fn attempt(
+    pool: &PgPool,
+    config: &Config,
+    report: &workers::Report,
+) -> Result<Result<Applied, String>, StoreError> {
     pool::ping(pool).await?;
     let version = pool::schema_version(pool).await?.unwrap_or(0);
     if version < store::SCHEMA_VERSION {
@@ -186,8 +181,10 @@ async fn attempt(pool: &PgPool, config: &Config, worker_id: &str) -> Result<Resu
     }
     partitions::ensure_around(pool, Utc::now()).await?;
     let mut connection = store::pool::acquire(pool).await?;
-    let digest = config.digest.cast_signed();
-    Ok(Ok(targets::apply(&mut connection, worker_id, &config.sources, &config.targets, digest).await?))
+    // Before anything else the others learn that there is one more to share with.
+    workers::report(&mut connection, report).await?;
+    let Config { sources, targets: list, .. } = config;
+    Ok(Ok(targets::apply(&mut connection, &report.worker_id, sources, list, report.config_digest).await?))
 }
 
 fn say_applied(config: &Config, applied: &Applied) {
@@ -310,16 +307,4 @@ struct Lost {
 async fn write_report(pool: &PgPool, report: &workers::Report) -> Result<(), StoreError> {
     let mut connection = store::pool::acquire(pool).await?;
     workers::report(&mut connection, report).await
-}
-
-async fn sign_off(pool: &PgPool, worker_id: &str, shared: &Shared) {
-    let complete = shared.complete_until_us(0).map(common::target::micros_to_utc);
-    let result = async {
-        let mut connection = store::pool::acquire(pool).await?;
-        store::leases::release(&mut connection, worker_id, complete).await?;
-        workers::stopped(&mut connection, worker_id).await
-    };
-    if let Err(error) = result.await {
-        warn!("cannot sign off: {error}");
-    }
 }

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::clock::Clock;
 use crate::leases::Standing;
-use crate::plan::{Limits, Plan, Step};
+use crate::plan::{Ended, Limits, Plan, Step, Tenure};
 use crate::probe::{Prepared, Probed, Prober};
 use crate::recorder::Intake;
 use crate::stats::Stats;
@@ -38,8 +38,11 @@ pub struct Shared {
     /// Oldest slot that is due and not handed to the intake, microseconds since
     /// the epoch; `i64::MAX` when there is none.
     pub oldest_open_us: Arc<AtomicI64>,
-    /// The last round of leases the schedule has acted on.
+    /// The last round of leases the schedule has acted on; `u64::MAX` once it stops.
     pub adopted_round: Arc<AtomicU64>,
+    /// When it acted, microseconds since the epoch: slots before this moment of
+    /// shards that left are ours, those from it on are not.
+    pub adopted_us: Arc<AtomicI64>,
 }
 
 impl Shared {
@@ -89,6 +92,8 @@ pub struct Schedule {
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     steps: Vec<Step>,
+    /// Whether the leases were sure when we last looked.
+    was_confirmed: bool,
 }
 
 impl Schedule {
@@ -108,7 +113,7 @@ impl Schedule {
             let prepared = Arc::new(Prepared::new(&spec));
             targets.push(Target { id, name: spec.name, prepared, last: None });
         }
-        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new() }
+        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), was_confirmed: false }
     }
 
     /// Probes until `stop`, then waits for the probes under way, at most `grace`.
@@ -116,11 +121,11 @@ impl Schedule {
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         self.hold();
         loop {
-            let confirmed_until = self.standing.borrow().confirmed_until;
-            let confirmed = confirmed_until.is_none_or(|until| Instant::now() < until);
+            let confirmed = self.is_confirmed();
             if confirmed {
-                self.advance();
+                self.advance(self.shared.clock.now_us());
             }
+            self.was_confirmed = confirmed;
             self.publish();
             let wake = match self.plan.next_due() {
                 Some(due) if confirmed => self.shared.clock.until(due).min(IDLE),
@@ -142,7 +147,8 @@ impl Schedule {
 
     async fn wind_down(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        self.plan.hold(&[], self.shared.clock.now_us());
+        let leaving = self.standing.borrow().tenure.shards.clone();
+        self.adopt(&Tenure { leaving, ..Tenure::default() }, u64::MAX);
         while self.plan.in_flight() > 0 {
             tokio::select! {
                 Some(done) = self.done.recv() => self.finish(done),
@@ -152,18 +158,32 @@ impl Schedule {
         self.publish();
     }
 
+    /// Whether our leases are sure enough to start something.
+    fn is_confirmed(&self) -> bool {
+        self.standing.borrow().confirmed_until.is_none_or(|until| Instant::now() < until)
+    }
+
     fn hold(&mut self) {
-        let standing = self.standing.borrow_and_update();
-        self.plan.hold(&standing.shards, standing.since_us);
-        let round = standing.round;
-        drop(standing);
+        let standing = self.standing.borrow_and_update().clone();
+        self.adopt(&standing.tenure, standing.round);
+    }
+
+    /// Changes to a new tenure, at one moment: what is due by then is still done
+    /// under the old one, unless that had run out.
+    fn adopt(&mut self, tenure: &Tenure, round: u64) {
+        let now_us = self.shared.clock.now_us();
+        if self.was_confirmed {
+            self.advance(now_us);
+        }
+        self.plan.hold(tenure, now_us);
         self.publish();
+        self.shared.adopted_us.store(now_us + 1, Ordering::Release);
         self.shared.adopted_round.store(round, Ordering::Release);
     }
 
-    fn advance(&mut self) {
+    fn advance(&mut self, now_us: i64) {
         let mut steps = std::mem::take(&mut self.steps);
-        self.plan.advance(self.shared.clock.now_us(), &mut steps);
+        self.plan.advance(now_us, &mut steps);
         self.carry_out(&mut steps);
     }
 
@@ -195,7 +215,8 @@ impl Schedule {
             phases: probed.phases,
         });
         let mut steps = std::mem::take(&mut self.steps);
-        self.plan.finished(index, slot, slow, timed_out, &mut steps);
+        let ended = Ended { target: index, slot, slow, timed_out };
+        self.plan.finished(ended, self.shared.clock.now_us(), &mut steps);
         self.carry_out(&mut steps);
     }
 
