@@ -9,6 +9,7 @@ pub mod error;
 pub mod leases;
 pub mod partitions;
 pub mod pool;
+pub mod rollups;
 pub mod status;
 pub mod targets;
 #[cfg(feature = "testing")]

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 
+use chrono::TimeDelta;
 use clap::Args;
 use common::{Source, TargetSpec};
 use settings::{DatabaseArgs, Problems, TargetArgs};
 
+use crate::housekeeping::Retention;
 use crate::plan::Limits;
 
 /// Probes in flight at once, unless said otherwise.
@@ -24,6 +26,18 @@ pub struct ProbeArgs {
     /// Results kept in memory while Postgres is away, about 100 bytes each [default: 1000000]
     #[arg(long, env = "MAX_BUFFERED", value_name = "N")]
     pub max_buffered: Option<String>,
+
+    /// How long each check is kept, in days [default: 30]
+    #[arg(long, env = "RETENTION_CHECKS", value_name = "DAYS")]
+    pub retention_checks: Option<String>,
+
+    /// How long minute roll-ups are kept, in days [default: 30]
+    #[arg(long, env = "RETENTION_MINUTES", value_name = "DAYS")]
+    pub retention_minutes: Option<String>,
+
+    /// How long hour roll-ups are kept, in days; day roll-ups are kept for ever [default: 400]
+    #[arg(long, env = "RETENTION_HOURS", value_name = "DAYS")]
+    pub retention_hours: Option<String>,
 
     /// Where /healthz and /readyz of the worker listen, e.g. 127.0.0.1:8081 [default: nowhere]
     #[arg(long, env = "WORKER_ADDR", value_name = "HOST:PORT")]
@@ -58,6 +72,8 @@ pub struct Config {
     pub max_buffered: usize,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 impl WorkerArgs {
@@ -89,12 +105,22 @@ pub struct ProbeSettings {
     pub max_buffered: usize,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
+    /// How long what is kept.
+    pub retention: Retention,
 }
 
 impl ProbeArgs {
     /// Validates the flags and reports all problems at once. `None` when there are any.
     pub fn resolve(&self, problems: &mut Problems) -> Option<ProbeSettings> {
         let before = problems.len();
+        let keep = Retention::default();
+        let mut days =
+            |variable, flag, raw: &Option<String>, default| days(problems, variable, flag, raw.as_deref(), default);
+        let retention = Retention {
+            checks: days("RETENTION_CHECKS", "--retention-checks", &self.retention_checks, keep.checks),
+            minutes: days("RETENTION_MINUTES", "--retention-minutes", &self.retention_minutes, keep.minutes),
+            hours: days("RETENTION_HOURS", "--retention-hours", &self.retention_hours, keep.hours),
+        };
         let total =
             count(problems, "WORKERS_COUNT", "--workers-count", self.workers_count.as_deref(), DEFAULT_WORKERS_COUNT);
         let max_buffered =
@@ -104,7 +130,12 @@ impl ProbeArgs {
                 .map_err(|_| problems.value("WORKER_ADDR", "--worker-addr", raw, "is no address like 127.0.0.1:8081"))
                 .ok()
         });
-        (problems.len() == before).then(|| ProbeSettings { limits: Limits::for_total(total), max_buffered, listen })
+        (problems.len() == before).then(|| ProbeSettings {
+            limits: Limits::for_total(total),
+            max_buffered,
+            listen,
+            retention,
+        })
     }
 }
 
@@ -119,10 +150,21 @@ fn count(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>,
     }
 }
 
+fn days(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, default: TimeDelta) -> TimeDelta {
+    let Some(raw) = raw else { return default };
+    match raw.trim().parse::<i64>() {
+        Ok(days @ 1..=36_500) => TimeDelta::days(days),
+        _ => {
+            problems.value(variable, flag, raw, "is no whole number of days from 1 to 36500");
+            default
+        }
+    }
+}
+
 impl Config {
     /// Puts a configuration together.
     pub fn new(database_url: String, list: settings::TargetList, probes: ProbeSettings) -> Self {
-        let ProbeSettings { limits, max_buffered, listen } = probes;
+        let ProbeSettings { limits, max_buffered, listen, retention } = probes;
         Self {
             database_url,
             digest: list.digest,
@@ -132,6 +174,7 @@ impl Config {
             limits,
             max_buffered,
             listen,
+            retention,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod backfill;
 pub mod clock;
 pub mod config;
 pub mod health;
+pub mod housekeeping;
 pub mod leases;
 pub mod plan;
 pub mod probe;

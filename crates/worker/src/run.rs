@@ -21,6 +21,7 @@ use crate::backfill::Due;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::{self, Ready};
+use crate::housekeeping;
 use crate::leases::{Leases, Standing};
 use crate::plan::Limits;
 use crate::probe::Prober;
@@ -95,6 +96,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     });
     let due: Vec<Due> = due.collect();
     let list = applied.placed.iter().map(|placed| placed.target_id).zip(config.targets.iter().cloned()).collect();
+    let housekeeping = {
+        let (pool, retention, standing) = (pool.clone(), config.retention, standing.clone());
+        let clock = shared.clock.clone();
+        let now = move || common::target::micros_to_utc(clock.now_us());
+        tokio::spawn(housekeeping::run(pool, retention, standing, now, stop.clone()))
+    };
     let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
 
     // The recorder outlives the schedule: the last results need it.
@@ -114,6 +121,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         info!("stopping: writing the last results");
     }
     lease_task.await.context("the lease task failed")?;
+    housekeeping.await.context("keeping house failed")?;
     schedule_ended.cancel();
     report_task.await.context("the report task failed")?;
     let left = record_task.await.context("the recorder failed")?;
@@ -269,7 +277,6 @@ async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut said, mut said_at) = (Lost::default(), Instant::now());
-    let mut partitions_made_on = None;
     while until(&stop, tick.tick()).await.is_some() {
         report.lag_us = shared.stats.take_max_lag_us();
         report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
@@ -287,13 +294,6 @@ async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready
                 "slots without a verdict since the last such line"
             );
             (said, said_at) = (lost, Instant::now());
-        }
-        let today = Utc::now().date_naive();
-        if partitions_made_on != Some(today) {
-            match partitions::ensure_around(&pool, Utc::now()).await {
-                Ok(_) => partitions_made_on = Some(today),
-                Err(error) => warn!("cannot make partitions, trying again: {error}"),
-            }
         }
     }
 }

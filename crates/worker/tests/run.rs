@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use worker::Config;
+use worker::housekeeping::Retention;
 use worker::plan::Limits;
 use worker::recorder::{self, Intake};
 
@@ -55,6 +56,7 @@ impl Running {
             limits: Limits::for_total(100),
             max_buffered: 100_000,
             listen: None,
+            retention: Retention::default(),
         };
         let worker = tokio::spawn(worker::run(config, stop.clone()));
         Self { stop, worker }
