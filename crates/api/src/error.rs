@@ -18,6 +18,8 @@ tokio::task_local! {
 pub(crate) enum ApiError {
     /// 400: a parameter breaks a rule.
     Parameter { name: &'static str, code: &'static str, message: String },
+    /// 422: more than can be answered; the message says what fits.
+    TooMuch { name: &'static str, message: String },
     /// 400: the query string as a whole cannot be read.
     Query(String),
     /// 401: no token, or not the right one.
@@ -69,6 +71,7 @@ impl ApiError {
     fn title(&self) -> &'static str {
         match self {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
+            Self::TooMuch { .. } => "Too much",
             Self::Unauthorized => "Token required",
             Self::NoRoute | Self::NotFound(_) => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
@@ -84,6 +87,7 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
+            Self::TooMuch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -98,6 +102,10 @@ impl ResponseError for ApiError {
         let detail = match self {
             Self::Parameter { name, code, message } => {
                 errors.push(Violation { pointer: format!("query:{name}"), code, message });
+                message.as_str()
+            }
+            Self::TooMuch { name, message } => {
+                errors.push(Violation { pointer: format!("query:{name}"), code: "too_many_points", message });
                 message.as_str()
             }
             Self::Query(message) | Self::NotFound(message) => message,

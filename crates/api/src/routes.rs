@@ -4,6 +4,7 @@ mod checks;
 mod health;
 mod parameters;
 mod status;
+mod summary;
 
 use actix_web::{guard, web};
 
@@ -16,6 +17,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     );
     read(app, "/status", status::list);
     read(app, "/api/v1/checks", checks::list);
+    read(app, "/api/v1/summary", summary::get);
     read(app, "/healthz", health::alive);
     read(app, "/readyz", health::ready);
     app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));

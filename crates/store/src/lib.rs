@@ -14,6 +14,7 @@ pub mod status;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod windows;
 pub mod workers;
 
 pub use error::StoreError;

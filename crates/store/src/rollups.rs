@@ -84,6 +84,18 @@ pub async fn compute(
     Ok((end - begin).num_hours())
 }
 
+/// Every hour before this is rolled up; `None` before the first.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn done_until(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let state = sqlx::query_scalar!("select state from cursor where reader = $1", READER)
+        .fetch_optional(connection)
+        .await?
+        .flatten();
+    Ok(state.and_then(|state| serde_json::from_value::<State>(state).ok()).map(|state| state.done_until))
+}
+
 fn hour(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
 }

@@ -6,4 +6,5 @@ mod checks;
 mod health;
 mod problems;
 mod status;
+mod summary;
 mod support;
