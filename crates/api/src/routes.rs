@@ -5,6 +5,7 @@ mod health;
 mod parameters;
 mod status;
 mod summary;
+mod targets;
 
 use actix_web::{guard, web};
 
@@ -18,6 +19,8 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     read(app, "/status", status::list);
     read(app, "/api/v1/checks", checks::list);
     read(app, "/api/v1/summary", summary::get);
+    read(app, "/api/v1/targets", targets::list);
+    read(app, "/api/v1/targets/{key}", targets::get);
     read(app, "/healthz", health::alive);
     read(app, "/readyz", health::ready);
     app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));

@@ -7,6 +7,7 @@ pub mod checks;
 pub mod embedded;
 pub mod error;
 pub mod leases;
+pub mod overview;
 pub mod partitions;
 pub mod pool;
 pub mod rollups;

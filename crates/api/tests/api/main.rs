@@ -8,3 +8,4 @@ mod problems;
 mod status;
 mod summary;
 mod support;
+mod targets;
