@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -11,15 +11,15 @@ use actix_web::{App, HttpServer, web};
 use schema::SchemaError;
 use settings::SettingsError;
 use store::pool::{self, PoolSettings};
-use store::{PgPool, PooledConnection, partitions};
+use store::{PgPool, partitions};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::error::ApiError;
 use crate::guard::guard;
 use crate::routes;
+use crate::state::State;
 
 /// While Postgres is away at the start, try this often and say so every [`SAY_EVERY`].
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -27,43 +27,6 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// On a clean stop, requests under way get this long.
 const STOP_GRACE_SECONDS: u64 = 5;
-
-/// What every handler can reach.
-#[derive(Clone)]
-pub(crate) struct State {
-    pool: PgPool,
-    migrated: Arc<AtomicBool>,
-}
-
-impl State {
-    /// A connection to a database that is up to date.
-    ///
-    /// # Errors
-    /// 503 within a second when Postgres is away or the migrations still run.
-    pub(crate) async fn database(&self) -> Result<PooledConnection, ApiError> {
-        if !self.migrated.load(Ordering::Acquire) {
-            return Err(ApiError::Unavailable("starting: the database is not migrated yet"));
-        }
-        Ok(pool::acquire(&self.pool).await?)
-    }
-}
-
-/// Ends work on the database that takes longer than `patience`: a connection whose
-/// other end vanished would otherwise hang for as long as the network likes.
-///
-/// # Errors
-/// 503 when it takes longer.
-pub(crate) async fn within<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, ApiError>>,
-) -> Result<T, ApiError> {
-    tokio::time::timeout(patience, work)
-        .await
-        .unwrap_or(Err(ApiError::Unavailable("the database did not answer in time")))
-}
-
-/// How long one statement of a request may take, a little over Postgres's own limit.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(5_500);
 
 /// An api that listens; [`Api::run`] makes it answer.
 pub struct Api {

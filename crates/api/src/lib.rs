@@ -6,6 +6,7 @@ mod cursor;
 mod error;
 mod guard;
 mod routes;
+mod state;
 
 pub use app::{Api, run};
 pub use config::Config;

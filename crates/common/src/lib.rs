@@ -6,10 +6,12 @@
 pub mod check;
 pub mod status;
 pub mod target;
+pub mod url;
 
 pub use check::{Cause, Check, Outcome, Phases};
 pub use status::{Counts, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
 pub use target::{
     Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange, TargetId, TargetSpec,
-    TargetUrl, UrlError, stable_hash,
+    stable_hash,
 };
+pub use url::{TargetUrl, UrlError};

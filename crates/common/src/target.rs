@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use url::Url;
+
+use crate::url::TargetUrl;
 
 /// Row id of a target. People see its key, never this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -306,154 +307,6 @@ impl fmt::Debug for TargetSpec {
     }
 }
 
-/// An `http` or `https` URL, parsed once.
-///
-/// Keeps the text as it was written for people, without any user and password
-/// it held: those are sent as `Authorization` and shown to nobody.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TargetUrl {
-    written: String,
-    url: Url,
-    credentials: Option<(String, String)>,
-}
-
-/// Why a text is no URL that can be probed. Never repeats user or password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the messages say it")]
-pub enum UrlError {
-    #[error("is empty")]
-    Empty,
-    #[error("contains white space")]
-    WhiteSpace,
-    #[error("has no scheme: write http:// or https:// in front")]
-    NoScheme,
-    #[error("has the scheme {0:?}: only http and https are probed")]
-    Scheme(String),
-    #[error("has no host")]
-    NoHost,
-    #[error("has port 0, which no server listens on")]
-    PortZero,
-    #[error("has a port outside 1 to 65535")]
-    Port,
-    #[error("has an IPv6 address without brackets: write it like http://[::1]/")]
-    Ipv6Brackets,
-    #[error("has a host label over 63 characters or a host over 253")]
-    HostLength,
-    #[error("is over {max} bytes long", max = TargetUrl::MAX_LEN)]
-    TooLong,
-    #[error("is not a URL: {0}")]
-    Syntax(String),
-}
-
-impl TargetUrl {
-    /// The longest URL accepted, in bytes.
-    pub const MAX_LEN: usize = 8192;
-
-    /// Parses a URL as people write it.
-    ///
-    /// # Errors
-    /// [`UrlError`] names the part that is wrong.
-    pub fn parse(text: &str) -> Result<Self, UrlError> {
-        if text.is_empty() {
-            return Err(UrlError::Empty);
-        }
-        if text.len() > Self::MAX_LEN {
-            return Err(UrlError::TooLong);
-        }
-        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(UrlError::WhiteSpace);
-        }
-        let is_scheme = |text: &str| {
-            text.starts_with(|c: char| c.is_ascii_alphabetic())
-                && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-".contains(c))
-        };
-        let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) else {
-            // What stands before a colon may also be a host, or a user whose password follows.
-            return Err(match text.split_once(':') {
-                Some((scheme, rest))
-                    if is_scheme(scheme) && !text.contains('@') && !rest.starts_with(|c: char| c.is_ascii_digit()) =>
-                {
-                    UrlError::Scheme(scheme.to_owned())
-                }
-                _ => UrlError::NoScheme,
-            });
-        };
-        if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
-            return Err(UrlError::Scheme(scheme.to_owned()));
-        }
-        let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-        let authority = &rest[..authority_end];
-        let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        if host_port.is_empty() || host_port.starts_with(':') && host_port.matches(':').count() == 1 {
-            return Err(UrlError::NoHost);
-        }
-        if !host_port.starts_with('[') && host_port.matches(':').count() > 1 {
-            return Err(UrlError::Ipv6Brackets);
-        }
-        let mut url = Url::parse(text).map_err(|error| match error {
-            url::ParseError::EmptyHost => UrlError::NoHost,
-            url::ParseError::InvalidPort => UrlError::Port,
-            other => UrlError::Syntax(other.to_string()),
-        })?;
-        if url.port() == Some(0) {
-            return Err(UrlError::PortZero);
-        }
-        if let Some(url::Host::Domain(host)) = url.host() {
-            let host = host.trim_end_matches('.');
-            if host.len() > 253 || host.split('.').any(|label| label.len() > 63) {
-                return Err(UrlError::HostLength);
-            }
-        }
-        let mut credentials = None;
-        let mut written = text.to_owned();
-        if authority.contains('@') {
-            credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
-            written = format!("{scheme}://{host_port}{}", &rest[authority_end..]);
-            url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| UrlError::NoHost)?;
-        }
-        Ok(Self { written, url, credentials })
-    }
-
-    /// The URL as it was written, less any user and password.
-    pub fn as_written(&self) -> &str {
-        &self.written
-    }
-
-    /// The parsed URL, less any user and password.
-    pub fn url(&self) -> &Url {
-        &self.url
-    }
-
-    /// User and password from the URL, to be sent as basic authorization.
-    pub fn credentials(&self) -> Option<(&str, &str)> {
-        self.credentials.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
-    }
-
-    /// Host and port as one key, for limits that hold per server.
-    pub fn host_port(&self) -> String {
-        format!("{}:{}", self.url.host_str().unwrap_or_default(), self.url.port_or_known_default().unwrap_or_default())
-    }
-
-    /// For log lines: no credentials, no query, no fragment.
-    pub fn for_log(&self) -> String {
-        let mut url = self.url.clone();
-        url.set_query(None);
-        url.set_fragment(None);
-        url.into()
-    }
-}
-
-impl fmt::Debug for TargetUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.for_log())
-    }
-}
-
-/// Undoes percent-encoding in user info; bytes that are not UTF-8 are replaced.
-fn percent_decode(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -482,18 +335,6 @@ mod tests {
             prop_assert_eq!(grid.at_or_after(slot.0), slot);
         }
 
-        #[test]
-        fn no_text_makes_the_url_parser_panic(text in "\\PC*") {
-            let _ = TargetUrl::parse(&text);
-        }
-
-        #[test]
-        fn no_url_with_a_password_ever_shows_it(tail in "[a-z/?]{0,12}") {
-            let url = TargetUrl::parse(&format!("https://me:s3cret@example.org/{tail}")).unwrap();
-            let shown = format!("{} {:?} {}", url.as_written(), url, url.for_log());
-            prop_assert!(!shown.contains("s3cret") && !shown.contains("me:"), "{shown}");
-            prop_assert_eq!(url.credentials(), Some(("me", "s3cret")));
-        }
     }
 
     #[test]
@@ -502,47 +343,5 @@ mod tests {
         assert_eq!(Interval::new(Duration::from_secs(86_401)), Err(IntervalError::TooLong));
         assert_eq!(Interval::new(Duration::from_micros(1_000_001)), Err(IntervalError::TooFine));
         assert_eq!(Interval::new(Duration::from_millis(1_500)).unwrap().micros(), 1_500_000);
-    }
-
-    #[test]
-    fn urls_are_refused_with_the_part_that_is_wrong() {
-        let cases = [
-            ("", UrlError::Empty),
-            ("http://a b/", UrlError::WhiteSpace),
-            ("example.org", UrlError::NoScheme),
-            ("example.org:80/x", UrlError::NoScheme),
-            ("htp://x", UrlError::Scheme("htp".into())),
-            ("ftp://x/y", UrlError::Scheme("ftp".into())),
-            ("javascript:alert(1)", UrlError::Scheme("javascript".into())),
-            ("me:s3cret@example.org", UrlError::NoScheme),
-            ("me:s3cret@example.org://x", UrlError::NoScheme),
-            ("http://", UrlError::NoHost),
-            ("http://:80", UrlError::NoHost),
-            ("http:///path", UrlError::NoHost),
-            ("http://x:0/", UrlError::PortZero),
-            ("http://x:70000/", UrlError::Port),
-            ("http://::1/", UrlError::Ipv6Brackets),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(TargetUrl::parse(text), Err(expected), "{text}");
-        }
-        let long = format!("http://{}.org/", "a".repeat(64));
-        assert_eq!(TargetUrl::parse(&long), Err(UrlError::HostLength));
-    }
-
-    #[test]
-    fn user_info_is_decoded_whatever_signs_it_holds() {
-        let url = TargetUrl::parse("http://u+x:a&b%20c+d=%40@h/").unwrap();
-        assert_eq!(url.credentials(), Some(("u+x", "a&b c+d=@")));
-    }
-
-    #[test]
-    fn urls_keep_what_was_written_and_know_their_server() {
-        let url = TargetUrl::parse("HTTP://Example.org?q=1").unwrap();
-        assert_eq!(url.as_written(), "HTTP://Example.org?q=1");
-        assert_eq!(url.host_port(), "example.org:80");
-        assert_eq!(url.for_log(), "http://example.org/");
-        assert_eq!(TargetUrl::parse("https://[::1]:8443/x").unwrap().host_port(), "[::1]:8443");
-        assert_eq!(TargetUrl::parse("http://bücher.example/").unwrap().host_port(), "xn--bcher-kva.example:80");
     }
 }

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::backfill::{self, Due, Span};
 use crate::plan::Tenure;
-use crate::schedule::Shared;
+use crate::shared::Shared;
 
 /// Leases are renewed this often, which leaves four attempts before one runs out.
 const RENEW_EVERY: Duration = Duration::from_secs(1);

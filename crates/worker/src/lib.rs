@@ -15,6 +15,7 @@ pub mod probe;
 pub mod recorder;
 pub mod run;
 pub mod schedule;
+pub mod shared;
 pub mod stats;
 
 pub use config::Config;

@@ -26,7 +26,8 @@ use crate::leases::{Leases, Standing};
 use crate::plan::Limits;
 use crate::probe::Prober;
 use crate::recorder::{self, Intake};
-use crate::schedule::{Schedule, Shared};
+use crate::schedule::Schedule;
+use crate::shared::Shared;
 
 /// On a clean stop, probes under way get this long.
 const PROBE_GRACE: Duration = Duration::from_secs(4);

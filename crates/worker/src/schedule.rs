@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Check, Outcome, Phases, Slot, TargetId, TargetSpec};
@@ -16,55 +16,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::clock::Clock;
 use crate::leases::Standing;
 use crate::plan::{Ended, Limits, Plan, Step, Tenure};
 use crate::probe::{Prepared, Probed, Prober};
-use crate::recorder::Intake;
-use crate::stats::Stats;
+use crate::shared::Shared;
 
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// What the schedule shares with the rest of the worker.
-#[derive(Debug, Clone)]
-pub struct Shared {
-    /// The time slots are reckoned in.
-    pub clock: Clock,
-    /// Where results go.
-    pub intake: Arc<Intake>,
-    /// Numbers about ourselves.
-    pub stats: Arc<Stats>,
-    /// Oldest slot that is due and not handed to the intake, microseconds since
-    /// the epoch; `i64::MAX` when there is none.
-    pub oldest_open_us: Arc<AtomicI64>,
-    /// The last round of leases the schedule has acted on; `u64::MAX` once it stops.
-    pub adopted_round: Arc<AtomicU64>,
-    /// When it acted, microseconds since the epoch: slots before this moment of
-    /// shards that left are ours, those from it on are not.
-    pub adopted_us: Arc<AtomicI64>,
-}
-
-impl Shared {
-    /// Every slot before this moment, microseconds since the epoch, has its row.
-    /// `None` while the schedule has not acted on `round` of the leases: its slots
-    /// are not in the plan yet.
-    ///
-    /// The plan is asked before the intake: a result goes into the intake before it
-    /// leaves the plan, so a slot that is open is in one of them.
-    pub fn complete_until_us(&self, round: u64) -> Option<i64> {
-        if self.adopted_round.load(Ordering::Acquire) < round {
-            return None;
-        }
-        let in_plan = self.oldest_open_us.load(Ordering::Acquire);
-        let in_intake = self.intake.oldest_us().unwrap_or(i64::MAX);
-        match in_plan.min(in_intake) {
-            // Nothing is due, ever: no target is on our shards.
-            i64::MAX => Some(self.clock.now_us()),
-            oldest => Some(oldest),
-        }
-    }
-}
 
 struct Target {
     id: TargetId,

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use store::{checks, targets};
 
 use super::parameters;
-use crate::app::{PATIENCE, State, within};
 use crate::cursor;
 use crate::error::ApiError;
+use crate::state::{PATIENCE, State, within};
 
 /// The window where nothing else is asked for.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(5 * 60);

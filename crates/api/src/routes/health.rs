@@ -5,8 +5,8 @@ use std::time::Duration;
 use actix_web::{HttpResponse, web};
 use store::pool;
 
-use crate::app::{State, within};
 use crate::error::ApiError;
+use crate::state::{State, within};
 
 pub(super) async fn alive() -> &'static str {
     "ok\n"

@@ -17,8 +17,8 @@ use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
 use store::targets;
 
 use super::parameters;
-use crate::app::{PATIENCE, State, within};
 use crate::error::ApiError;
+use crate::state::{PATIENCE, State, within};
 
 /// More rows than anybody has: `limit` is there to ask for few.
 const MAX_LIMIT: i64 = 1_000_000_000;

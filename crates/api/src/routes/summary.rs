@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use store::windows::{self, Bucket, Scope, Segment, Source, Which};
 
 use super::parameters;
-use crate::app::{PATIENCE, State, within};
 use crate::error::ApiError;
+use crate::state::{PATIENCE, State, within};
 
 /// The window where nothing else is asked for.
 const DEFAULT_WINDOW: Duration = Duration::from_secs(5 * 60);

@@ -7,9 +7,9 @@ use serde_json::Value;
 use store::overview::{self, Overview};
 
 use super::parameters;
-use crate::app::{PATIENCE, State, within};
 use crate::cursor;
 use crate::error::ApiError;
+use crate::state::{PATIENCE, State, within};
 
 /// Targets on a page, at most and unless fewer are asked for.
 const PAGE: i64 = 500;
