@@ -5,6 +5,7 @@ mod health;
 mod parameters;
 mod status;
 mod summary;
+mod system;
 mod targets;
 
 use actix_web::{guard, web};
@@ -21,6 +22,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     read(app, "/api/v1/summary", summary::get);
     read(app, "/api/v1/targets", targets::list);
     read(app, "/api/v1/targets/{key}", targets::get);
+    read(app, "/api/v1/system", system::get);
     read(app, "/healthz", health::alive);
     read(app, "/readyz", health::ready);
     app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));

@@ -77,3 +77,63 @@ pub async fn stopped(connection: &mut PgConnection, worker_id: &str) -> Result<(
     .await?;
     Ok(())
 }
+
+/// A worker as others see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Unique for each process.
+    pub worker_id: String,
+    /// When the process started.
+    pub started_at: DateTime<Utc>,
+    /// When it last reported.
+    pub seen_at: DateTime<Utc>,
+    /// When it stopped cleanly; `None` while it runs, and when it just vanished.
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// Its version.
+    pub version: String,
+    /// Largest lateness of a start in the second before its report, microseconds.
+    pub lag_us: i64,
+    /// Slots missed since it started.
+    pub missed: i64,
+    /// Probes under way.
+    pub in_flight: i32,
+    /// Results waiting for Postgres in its memory.
+    pub queue_depth: i64,
+    /// Digest of its target list.
+    pub config_digest: i64,
+    /// Shards it holds a lease on.
+    pub shards: i64,
+}
+
+/// Workers that reported within the last ten minutes, the newest first.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError> {
+    Ok(sqlx::query_as!(
+        Seen,
+        r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.in_flight,
+                  w.queue_depth, w.config_digest,
+                  (select count(*) from shard_lease l
+                   where l.holder = w.worker_id and l.expires_at > clock_timestamp()) as "shards!"
+           from worker w
+           where w.seen_at > clock_timestamp() - interval '10 minutes'
+           order by w.started_at desc"#,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The newest moment of a check that is stored, within the last day.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn newest_check(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    // Index: check_result_time, backwards.
+    Ok(sqlx::query_scalar!(
+        "select slot_at from check_result where slot_at > clock_timestamp() - interval '1 day'
+           and slot_at < clock_timestamp() + interval '1 day' order by slot_at desc limit 1"
+    )
+    .fetch_optional(connection)
+    .await?)
+}

@@ -8,4 +8,5 @@ mod problems;
 mod status;
 mod summary;
 mod support;
+mod system;
 mod targets;

@@ -1,0 +1,101 @@
+//! `GET /api/v1/system`: how lookout itself does.
+
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use store::windows::{self, Which};
+use store::workers::{self, Seen};
+
+use crate::error::ApiError;
+use crate::state::{PATIENCE, State, within};
+
+/// A worker that reported longer ago than this is not there any more.
+const ALIVE: TimeDelta = TimeDelta::seconds(5);
+
+#[derive(Serialize)]
+struct Answer {
+    version: &'static str,
+    schema: Schema,
+    targets: i64,
+    /// Slots due in a second, all targets together.
+    checks_per_second: f64,
+    /// The newest slot that is stored; null when there is none of the last day.
+    newest_check: Option<String>,
+    /// Every hour before this is rolled up.
+    rolled_up_until: Option<String>,
+    /// Running workers with different target lists delete nothing of each other's.
+    lists_differ: bool,
+    workers: Vec<Worker>,
+}
+
+#[derive(Serialize)]
+struct Schema {
+    version: i32,
+    expected: i32,
+}
+
+#[derive(Serialize)]
+struct Worker {
+    id: String,
+    /// `running`, `stopped` (cleanly) or `gone` (no report for 5 s).
+    state: &'static str,
+    version: String,
+    started_at: String,
+    seen_at: String,
+    shards: i64,
+    lag_ms: f64,
+    missed: i64,
+    in_flight: i32,
+    queue_depth: i64,
+}
+
+pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
+    within(PATIENCE, answer(&state, Utc::now())).await.map(|answer| HttpResponse::Ok().json(answer))
+}
+
+async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
+    let mut connection = state.database().await?;
+    let seen = workers::list(&mut connection).await?;
+    let scope = windows::scope(&mut connection, Which::Fleet).await?;
+    let newest_check = workers::newest_check(&mut connection).await?;
+    let rolled_up_until = store::rollups::done_until(&mut connection).await?;
+    let version = store::pool::schema_version(&state.pool).await?.unwrap_or(0);
+
+    let is_running = |worker: &&Seen| worker.stopped_at.is_none() && now - worker.seen_at <= ALIVE;
+    let mut digests = seen.iter().filter(is_running).map(|worker| worker.config_digest);
+    let first = digests.next();
+    Ok(Answer {
+        version: env!("CARGO_PKG_VERSION"),
+        schema: Schema { version, expected: store::SCHEMA_VERSION },
+        targets: scope.as_ref().map_or(0, |scope| scope.active),
+        checks_per_second: scope.map_or(0.0, |scope| scope.rate),
+        newest_check: newest_check.map(rfc3339),
+        rolled_up_until: rolled_up_until.map(rfc3339),
+        lists_differ: digests.any(|digest| Some(digest) != first),
+        workers: seen
+            .iter()
+            .map(|worker| Worker {
+                id: worker.worker_id.clone(),
+                state: if worker.stopped_at.is_some() {
+                    "stopped"
+                } else if is_running(&worker) {
+                    "running"
+                } else {
+                    "gone"
+                },
+                version: worker.version.clone(),
+                started_at: rfc3339(worker.started_at),
+                seen_at: rfc3339(worker.seen_at),
+                shards: worker.shards,
+                lag_ms: worker.lag_us as f64 / 1000.0,
+                missed: worker.missed,
+                in_flight: worker.in_flight,
+                queue_depth: worker.queue_depth,
+            })
+            .collect(),
+    })
+}
+
+fn rfc3339(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}

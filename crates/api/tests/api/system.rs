@@ -1,0 +1,42 @@
+use chrono::Utc;
+use serde_json::json;
+use store::testing::TestDb;
+
+use crate::support::{TestApi, check, store};
+
+#[tokio::test]
+async fn the_system_tells_who_runs_and_how_far_everything_is() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, Utc::now().timestamp_micros(), common::Outcome::Up)]).await;
+    sqlx::query(
+        "insert into worker (worker_id, started_at, seen_at, stopped_at, version, lag_us, missed, config_digest)
+         values ('running', now(), now(), null, '1', 1500, 3, 1),
+                ('other', now() - interval '1 s', now(), null, '1', 0, 0, 2),
+                ('stopped', now() - interval '2 s', now(), now(), '1', 0, 0, 3),
+                ('gone', now() - interval '1 min', now() - interval '30 s', null, '1', 0, 0, 4)",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "update shard_lease set holder = 'running', expires_at = now() + interval '1 min' where shard_id < 200",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let api = TestApi::start(&db.url).await;
+    let system = api.json("/api/v1/system").await;
+    let states: Vec<_> =
+        system["workers"].as_array().unwrap().iter().map(|worker| (&worker["id"], &worker["state"])).collect();
+    assert_eq!(
+        json!(states),
+        json!([["running", "running"], ["other", "running"], ["stopped", "stopped"], ["gone", "gone"]])
+    );
+    let running = &system["workers"][0];
+    assert_eq!((&running["shards"], &running["lag_ms"], &running["missed"]), (&json!(200), &json!(1.5), &json!(3)));
+    assert_eq!((&system["targets"], &system["checks_per_second"]), (&json!(2), &json!(2.0)));
+    assert_eq!(system["lists_differ"], true);
+    assert_eq!(system["schema"]["version"], store::SCHEMA_VERSION);
+    assert!(system["newest_check"].is_string());
+    api.stop().await;
+}
