@@ -2,6 +2,7 @@
 
 mod checks;
 mod health;
+mod metrics;
 mod parameters;
 mod status;
 mod summary;
@@ -23,6 +24,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     read(app, "/api/v1/targets", targets::list);
     read(app, "/api/v1/targets/{key}", targets::get);
     read(app, "/api/v1/system", system::get);
+    read(app, "/metrics", metrics::get);
     read(app, "/healthz", health::alive);
     read(app, "/readyz", health::ready);
     app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));

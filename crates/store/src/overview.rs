@@ -112,3 +112,35 @@ pub async fn since(
     .await?
     .flatten())
 }
+
+/// Verdicts of one target over some minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Which target.
+    pub target_id: TargetId,
+    /// Up or degraded.
+    pub good: i64,
+    /// Down.
+    pub bad: i64,
+    /// Missed or unknown.
+    pub unseen: i64,
+}
+
+/// Verdicts of every target in the minutes from `from` on.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn verdicts(connection: &mut PgConnection, from: DateTime<Utc>) -> Result<Vec<Verdicts>, StoreError> {
+    // Index: rollup_minute_time.
+    Ok(sqlx::query_as!(
+        Verdicts,
+        r#"select target_id as "target_id: TargetId", sum(up + degraded) as "good!",
+                  sum(down_dns + down_refused + down_timeout + down_reset + down_tls
+                      + down_protocol + down_body + down_redirect + down_status + down_assertion) as "bad!",
+                  sum(missed + unknown) as "unseen!"
+           from rollup_minute where bucket_at >= $1 group by target_id"#,
+        from,
+    )
+    .fetch_all(connection)
+    .await?)
+}

@@ -4,6 +4,7 @@
 
 mod checks;
 mod health;
+mod metrics;
 mod problems;
 mod status;
 mod summary;

@@ -1,0 +1,54 @@
+use chrono::Utc;
+use common::{Cause, Outcome};
+use store::testing::TestDb;
+
+use crate::support::{TestApi, check, store};
+
+#[tokio::test]
+async fn metrics_tell_every_target_and_worker_with_help_for_each_name() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    store(
+        &db,
+        &[
+            check(1, now - 3_000_000, Outcome::Up),
+            check(1, now - 2_000_000, Outcome::Up),
+            check(1, now - 1_000_000, Outcome::Down(Cause::Status)),
+            check(1, now, Outcome::Missed),
+        ],
+    )
+    .await;
+    sqlx::query("update target set key = 'quote\" and \\ slash' where key = 'a'").execute(&db.pool).await.unwrap();
+    sqlx::query(
+        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, config_digest)
+         values ('w', now(), now(), '1', 1500, 3, 1)",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let api = TestApi::start(&db.url).await;
+    let response = api.get("/metrics").await;
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = response.text().await.unwrap();
+    let target = "{target=\"quote\\\" and \\\\ slash\"}";
+    for line in [
+        format!("lookout_target_up{target} 0"),
+        format!("lookout_target_status_code{target} 500"),
+        format!("lookout_target_elapsed_seconds{target} 0.012345"),
+        format!("lookout_target_failure_ratio{target} 0.3333333333333333"),
+        format!("lookout_target_coverage_ratio{target} 0.75"),
+        "lookout_worker_missed_slots_total{worker=\"w\"} 3".to_owned(),
+        "lookout_worker_start_lag_seconds{worker=\"w\"} 0.0015".to_owned(),
+        "lookout_targets 2".to_owned(),
+        "lookout_targets_exported 2".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+    for name in text.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(['{', ' ']).next().unwrap()) {
+        let name = name.trim_end_matches("_total");
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+    }
+    // A target without a verdict has no state to tell, rather than a wrong one.
+    assert!(!text.contains("lookout_target_up{target=\"b\"}"));
+    api.stop().await;
+}
