@@ -77,7 +77,31 @@ fn text(registry: &Registry) -> Result<HttpResponse, ApiError> {
     let fmt::Result::Ok(()) = encode(&mut body, registry) else {
         return Err(ApiError::Unavailable("the metrics could not be written"));
     };
-    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(body))
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(classic(&body)))
+}
+
+/// From OpenMetrics to the older text format, which every scraper and `promtool`
+/// read: there a counter is described under its full name, with `_total`.
+///
+/// Source: Prometheus documentation, "Exposition formats".
+fn classic(open_metrics: &str) -> String {
+    let lines: Vec<&str> = open_metrics.lines().filter(|line| *line != "# EOF").collect();
+    let counters: Vec<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let mut text = String::with_capacity(open_metrics.len() + 64);
+    for line in lines {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|kind| Some((kind, line.strip_prefix(kind)?)));
+        match described.and_then(|(kind, rest)| Some((kind, rest.split_once(' ')?))) {
+            Some((kind, (name, rest))) if counters.contains(&name) => {
+                text.push_str(&format!("{kind}{name}_total {rest}\n"));
+            }
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    text
 }
 
 fn gauge<N>(registry: &mut Registry, name: &str, help: &str, value: N)
