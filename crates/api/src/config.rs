@@ -14,7 +14,7 @@ pub const DEFAULT_ADDR: &str = "127.0.0.1:8080";
 #[command(next_help_heading = "API")]
 pub struct ListenArgs {
     /// Where the API listens [default: 127.0.0.1:8080]
-    #[arg(long, env = "API_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "API_ADDR", value_name = "IP:PORT")]
     pub api_addr: Option<String>,
 
     /// Whether reading needs no token: on or off [default: on when API_ADDR is loopback, otherwise off]

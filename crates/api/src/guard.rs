@@ -22,7 +22,10 @@ pub(crate) async fn guard(
     let header = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static(""));
     REQUEST_ID
         .scope(id, async move {
-            let mut response = if may_read(&request) {
+            let mut response = if has_nul(&request) {
+                let problem = ApiError::Query("a NUL byte is in no name and no URL".to_owned());
+                request.into_response(problem.error_response()).map_into_right_body()
+            } else if may_read(&request) {
                 next.call(request).await?.map_into_left_body()
             } else {
                 request.into_response(ApiError::Unauthorized.error_response()).map_into_right_body()
@@ -34,6 +37,11 @@ pub(crate) async fn guard(
             Ok(response)
         })
         .await
+}
+
+/// Postgres keeps no NUL in text, so nothing can have one; asked for it, it is an error.
+fn has_nul(request: &ServiceRequest) -> bool {
+    request.uri().path_and_query().is_some_and(|asked| asked.as_str().contains("%00"))
 }
 
 fn may_read(request: &ServiceRequest) -> bool {

@@ -17,7 +17,7 @@ Exit status: 0 after a clean stop (Ctrl-C, SIGTERM), 1 when something failed, 2 
 
 Example:
   DATABASE_URL=postgres://lookout@localhost/lookout api --api-addr 127.0.0.1:8080
-  curl http://127.0.0.1:8080/status?limit=3"
+  curl 'http://127.0.0.1:8080/status?limit=3'"
 )]
 struct Cli {
     #[command(flatten)]

@@ -6,7 +6,7 @@ mod up;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use settings::{LogArgs, Problems};
+use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 
 use up::UpArgs;
@@ -30,7 +30,7 @@ Examples:
   lookout                                          watch a service made up for the occasion
   lookout --urls 'https://example.org' --interval 30s
   lookout --config targets.yaml --api-addr 127.0.0.1:9090
-  curl http://127.0.0.1:8080/status?limit=3        what it has seen
+  curl 'http://127.0.0.1:8080/status?limit=3'      what it has seen
 
 Exit status: 0 after a clean stop (Ctrl-C, SIGTERM), 1 when something failed, 2 when the settings are unusable.";
 
@@ -45,8 +45,12 @@ enum Command {
         log: LogArgs,
     },
     /// Start something to watch: a service that fails now and then, or one that misbehaves on request
-    #[command(subcommand)]
-    Demo(demo::Command),
+    Demo {
+        #[command(flatten)]
+        log: LogArgs,
+        #[command(subcommand)]
+        what: demo::Command,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,15 +62,16 @@ fn run() -> anyhow::Result<()> {
     match cli.command {
         None => up::run(&cli.up, &cli.log),
         Some(Command::Up { up, log }) => up::run(&up, &log),
-        Some(Command::Demo(command)) => {
+        Some(Command::Demo { log, what }) => {
             let mut problems = Problems::new();
-            LogArgs::default().init(&mut problems);
+            log.init(&mut problems);
             problems.finish()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
             runtime.block_on(async {
                 let stop = CancellationToken::new();
                 settings::process::cancel_on_signal(stop.clone())?;
-                demo::run(command, stop).await
+                // What stops it is an address that cannot be had, or a file.
+                demo::run(what, stop).await.map_err(|error| SettingsError::one(format!("{error:#}")).into())
             })
         }
     }

@@ -1,6 +1,8 @@
 //! `lookout up`: api, worker and, where they are needed, a private Postgres and
 //! something to watch, all in one process.
 
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -61,17 +63,19 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
         tracing::warn!("{warning}");
     }
 
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let stop = CancellationToken::new();
+    // Before anything is started: a Ctrl-C while Postgres sets itself up is a clean stop as well.
+    runtime.block_on(async { settings::process::cancel_on_signal(stop.clone()) })?;
     // On this thread, the main one: the kernel stops Postgres when the thread that started it ends.
     let (database_url, database, postgres) = match database_url {
         Some(url) => (url.as_str().to_owned(), format!("{url}"), None),
         None => start_postgres(args.data_dir.as_deref())?,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(async {
-        let stop = CancellationToken::new();
-        settings::process::cancel_on_signal(stop.clone())?;
         let api = Api::bind(api::Config { database_url: database_url.clone(), listen })?;
-        let fantastic = if targets.targets.is_empty() {
+        let nothing_configured = args.targets.urls.is_none() && args.targets.config.is_none();
+        let fantastic = if nothing_configured {
             let fantastic = start_fantastic().await?;
             targets = watch(&fantastic, &args.targets)?;
             Some(fantastic)
@@ -83,22 +87,49 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
         together(api, config, fantastic, stop).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    if let Some(postgres) = postgres {
-        postgres.stop();
+    if let Some(private) = postgres {
+        private.server.stop();
     }
     if result.is_ok() {
-        eprintln!("stopped cleanly");
+        let _ = writeln!(std::io::stderr(), "stopped cleanly");
     }
     result
 }
 
-fn start_postgres(data_dir: Option<&Path>) -> anyhow::Result<(String, String, Option<Embedded>)> {
+/// A private Postgres, and the lock that says that its data is ours.
+struct Private {
+    server: Embedded,
+    _lock: File,
+}
+
+fn start_postgres(data_dir: Option<&Path>) -> anyhow::Result<(String, String, Option<Private>)> {
     let dir = data_dir.map_or_else(embedded::default_data_dir, Path::to_path_buf);
-    eprintln!("starting a private Postgres in {} …", dir.display());
-    let postgres = Embedded::start(&dir).map_err(SettingsError::one)?;
-    let shared = if postgres.is_shared() { ", already running" } else { "" };
+    let lock = lock(&dir)?;
+    let _ = writeln!(std::io::stderr(), "starting a private Postgres in {} …", dir.display());
+    let server = Embedded::start(&dir).map_err(SettingsError::one)?;
+    let shared = if server.is_shared() { ", already running" } else { "" };
     let shown = format!("private Postgres in {}{shared}", dir.display());
-    Ok((postgres.url(DATABASE), shown, Some(postgres)))
+    Ok((server.url(DATABASE), shown, Some(Private { server, _lock: lock })))
+}
+
+/// One `lookout up` for each data directory: the one that stops takes its Postgres along.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    let path = dir.join("lookout.lock");
+    let cannot = |error: std::io::Error| {
+        let path = path.display();
+        SettingsError::one(format!("LOOKOUT_DATA_DIR (--data-dir): cannot use {path}: {error}"))
+    };
+    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let file = File::create(&path).map_err(cannot)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SettingsError::one(format!(
+            "LOOKOUT_DATA_DIR (--data-dir): another lookout runs on {}: stop it, or choose another directory",
+            dir.display()
+        ))
+        .into()),
+        Err(TryLockError::Error(error)) => Err(cannot(error).into()),
+    }
 }
 
 /// On its usual port, or any other when that is taken.
@@ -135,7 +166,9 @@ fn print_start(database: &str, targets: &TargetList, is_demo: bool, api: &Api) {
         [only] => format!("{} every {}", only.name, settings::duration::format(only.interval.duration())),
         many => format!("{} targets", many.len()),
     };
-    println!(
+    // Whoever closed our standard output does not want to read; that is no reason to stop.
+    let _ = writeln!(
+        std::io::stdout(),
         "lookout {version}\n  database   {database}\n  watching   {watching}\n  answering  http://{addr}\n\n  \
          Try:  curl 'http://{addr}/status?limit=3'\n  Stop: Ctrl-C\n",
         version = env!("CARGO_PKG_VERSION"),

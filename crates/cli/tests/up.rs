@@ -214,18 +214,19 @@ fn a_wrong_password_is_one_line() {
 #[test]
 fn it_waits_for_postgres_and_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut child = lookout()
+    let child = lookout()
         .env("DATABASE_URL", format!("postgres://u:s3cret@{closed}/d"))
         .args(["--api-addr", "127.0.0.1:0"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut up = Up { child, base: String::new() };
+    let mut lines = BufReader::new(up.child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let waiting = lines.find(|line| line.contains("waiting: ")).unwrap();
     assert!(waiting.contains(&closed.to_string()) && !waiting.contains("s3cret"), "{waiting}");
-    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+    up.signal(Signal::TERM);
+    assert!(up.wait().0.success());
     assert!(lines.any(|line| line == "stopped cleanly"));
 }
 
@@ -252,4 +253,40 @@ fn help_teaches_every_flag_with_its_variable() {
     ] {
         assert!(help.contains(&format!("[env: {variable}")), "{variable} is not in --help");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_one_on_the_same_data_is_refused_with_one_line() {
+    let dir = data_dir();
+    let up = Up::start(dir.path());
+    let output = lookout().args(["--api-addr", "127.0.0.1:0", "--data-dir"]).arg(dir.path()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), stderr.lines().count()), (Some(2), 1), "{stderr}");
+    assert!(stderr.contains("another lookout runs on"), "{stderr}");
+    up.at_least(1).await;
+    // Signalled as a group and as a process, as supervisors do: still one clean stop.
+    up.signal(Signal::TERM);
+    up.signal(Signal::INT);
+    assert!(up.wait().0.success());
+}
+
+#[test]
+fn nobody_reading_the_output_is_no_reason_to_fail() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let child = lookout()
+        .env("DATABASE_URL", format!("postgres://u@{closed}/d"))
+        .env("URLS", "http://127.0.0.1:1/?key=s3cret")
+        .args(["--api-addr", "127.0.0.1:0"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = Up { child, base: String::new() };
+    let mut lines = BufReader::new(up.child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    // It got past the announcement.
+    assert!(lines.any(|line| line.contains("waiting: ")));
+    up.signal(Signal::TERM);
+    assert!(up.wait().0.success());
 }

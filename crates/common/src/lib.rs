@@ -14,4 +14,4 @@ pub use target::{
     Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange, TargetId, TargetSpec,
     stable_hash,
 };
-pub use url::{TargetUrl, UrlError};
+pub use url::{TargetUrl, UrlError, name_for_log};

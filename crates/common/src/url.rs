@@ -141,6 +141,12 @@ impl TargetUrl {
     }
 }
 
+/// A name or key as log lines show it: one that is a URL loses its query, which may
+/// hold a secret.
+pub fn name_for_log(name: &str) -> String {
+    TargetUrl::parse(name).map_or_else(|_| name.to_owned(), |url| url.for_log())
+}
+
 impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.for_log())

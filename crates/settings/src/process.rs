@@ -13,8 +13,11 @@ use crate::problems::SettingsError;
 /// How long a health check waits for an answer.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
+/// Signals within this time of the first are the same request to stop.
+const SAME_WISH: Duration = Duration::from_secs(1);
+
 /// Cancels `stop` on the first Ctrl-C or SIGTERM, so that everything ends cleanly.
-/// A second one ends the process at once with status 130, for people in a hurry.
+/// Another one, a second or more later, ends the process at once with status 130, for people in a hurry.
 ///
 /// # Errors
 /// The handlers cannot be installed.
@@ -30,7 +33,14 @@ pub fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
         };
         next().await;
         stop.cancel();
-        next().await;
+        // Supervisors signal a process and then its group; that is one wish, not two.
+        let asked = tokio::time::Instant::now();
+        loop {
+            next().await;
+            if asked.elapsed() >= SAME_WISH {
+                break;
+            }
+        }
         #[expect(clippy::disallowed_methods, reason = "asked twice: not cleanly, but now")]
         std::process::exit(130);
     });

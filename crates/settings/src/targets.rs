@@ -81,18 +81,19 @@ impl TargetList {
         let mut warnings = Vec::new();
         for url in urls {
             let key = url.as_written().to_owned();
+            let shown = url.for_log();
             if !seen.insert(key.clone()) {
-                warnings.push(format!("URLS (--urls): {key} comes twice and is kept once"));
+                warnings.push(format!("URLS (--urls): {shown} comes twice and is kept once"));
                 continue;
             }
             if url.credentials().is_some() {
                 warnings.push(format!(
-                    "URLS (--urls): {key} holds a user and password: they are sent and never \
+                    "URLS (--urls): {shown} holds a user and password: they are sent and never \
                      shown, but a header in a LOOKOUT_CONFIG file is a better place"
                 ));
             }
             if let Some(address) = canonical_address(&url) {
-                warnings.push(format!("URLS (--urls): {key} is the address {address}"));
+                warnings.push(format!("URLS (--urls): {shown} is the address {address}"));
             }
             targets.push(plain(key, url, defaults, Source::Env));
         }

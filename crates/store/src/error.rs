@@ -5,19 +5,22 @@
 pub enum StoreError {
     /// Postgres cannot be reached or cannot serve now; trying again may help.
     #[error("postgres is unavailable: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// Postgres refuses these credentials.
     #[error("postgres refuses the login: {0}")]
     Login(String),
+    /// The server cannot be talked to as the URL says, or lets us do too little.
+    #[error("{0}")]
+    Settings(String),
     /// The database named in the URL does not exist.
     #[error("{0}")]
     NoDatabase(String),
     /// No partition takes a row of this time.
     #[error("no partition for a row: {0}")]
-    NoPartition(#[source] sqlx::Error),
+    NoPartition(sqlx::Error),
     /// Anything else Postgres reports.
     #[error("database error: {0}")]
-    Database(#[source] sqlx::Error),
+    Database(sqlx::Error),
 }
 
 impl StoreError {
@@ -40,6 +43,8 @@ impl From<sqlx::Error> for StoreError {
                 match reported.code().as_deref().unwrap_or_default() {
                     // invalid_password, invalid_authorization_specification
                     "28P01" | "28000" => Self::Login(message),
+                    // insufficient_privilege
+                    "42501" => Self::Settings(message),
                     "3D000" => Self::NoDatabase(message),
                     // check_violation is what a partitioned table without a fitting partition raises
                     "23514" if message.contains("no partition") => Self::NoPartition(error),
@@ -53,8 +58,9 @@ impl From<sqlx::Error> for StoreError {
                     _ => Self::Database(error),
                 }
             }
+            sqlx::Error::Tls(reason) => Self::Settings(format!("no secure connection: {reason}")),
+            sqlx::Error::Configuration(reason) => Self::Settings(reason.to_string()),
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed

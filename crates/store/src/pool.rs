@@ -54,7 +54,7 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
         .application_name(settings.application)
         .options([("statement_timeout", statement_timeout.as_str()), ("plan_cache_mode", plans), ("timezone", "UTC")])
         .log_statements(tracing::log::LevelFilter::Off)
-        .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(2));
+        .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(2));
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)

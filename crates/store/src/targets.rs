@@ -8,7 +8,7 @@ use sqlx::{Acquire, PgConnection};
 use crate::StoreError;
 
 /// One worker at a time applies its list.
-const LOCK: i64 = 0x6c6f_6f6b_6f75_7401;
+const LOCK: i64 = 0x6c6f_6f6b_6f75_7402;
 
 /// What applying a list came to.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub const DEFAULT_MAX_BUFFERED: usize = 1_000_000;
 
 /// Flags of the `worker` binary and of `lookout up`.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Probing")]
 pub struct ProbeArgs {
     /// Probes in flight at once, from 1; half of them at most go to one server or to targets that hang [default: 1000]
     #[arg(long, env = "WORKERS_COUNT", value_name = "N")]
@@ -40,7 +41,7 @@ pub struct ProbeArgs {
     pub retention_hours: Option<String>,
 
     /// Where /healthz and /readyz of the worker listen, e.g. 127.0.0.1:8081 [default: nowhere]
-    #[arg(long, env = "WORKER_ADDR", value_name = "HOST:PORT")]
+    #[arg(long, env = "WORKER_ADDR", value_name = "IP:PORT")]
     pub worker_addr: Option<String>,
 }
 
@@ -82,8 +83,9 @@ impl WorkerArgs {
         let database_url = self.database.require(problems);
         let targets = self.targets.resolve(problems);
         let probes = self.probes.resolve(problems);
-        let (database_url, targets, probes) = (database_url?, targets?, probes?);
-        if targets.targets.is_empty() {
+        let targets = targets?;
+        // An empty list in a file is meant; no list at all is not.
+        if targets.targets.is_empty() && self.targets.config.is_none() {
             problems.line(
                 "URLS (--urls): no targets to watch; list URLs there or name a file in LOOKOUT_CONFIG (--config)",
             );
@@ -92,6 +94,7 @@ impl WorkerArgs {
         for warning in &targets.warnings {
             tracing::warn!("{warning}");
         }
+        let (database_url, probes) = (database_url?, probes?);
         Some(Config::new(database_url.as_str().to_owned(), targets, probes))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 
-/// Whether the worker holds shards and could write last time.
+/// Whether Postgres took the worker's last report.
 #[derive(Debug, Clone, Default)]
 pub struct Ready(Arc<AtomicBool>);
 

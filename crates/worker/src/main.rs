@@ -23,7 +23,7 @@ struct Cli {
     worker: WorkerArgs,
     #[command(flatten)]
     log: LogArgs,
-    /// Ask the worker that runs with these settings whether it is ready, and exit 0 if it is
+    /// Ask the worker that runs with these settings whether it is alive, and exit 0 if it is
     #[arg(long)]
     healthcheck: bool,
 }

@@ -31,6 +31,9 @@ pub const MAX_REDIRECTS: usize = 5;
 /// How much of a body is read, after decoding. A longer one is fine: the rest is left unread.
 pub const MAX_BODY: usize = 64 * 1024;
 
+/// How large a response head may be. (The client itself gives up at a few hundred KiB.)
+pub const MAX_HEAD: usize = 64 * 1024;
+
 /// Less delay of a timer than this is a busy machine, not a standstill.
 const MIN_STALL: Duration = Duration::from_millis(100);
 
@@ -189,6 +192,11 @@ impl Prober {
             };
             let status = response.status();
             trace.head_arrived(status);
+            let head: usize =
+                response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+            if head > MAX_HEAD {
+                return Err(Failure::down(Cause::Protocol, format!("a response head over {} KiB", MAX_HEAD / 1024)));
+            }
             if target.expects(status) {
                 return read_body(response, trace).await;
             }
@@ -199,13 +207,16 @@ impl Prober {
             if hop == MAX_REDIRECTS {
                 break;
             }
-            if next.origin() != url.origin() {
-                headers = without_secrets(&headers);
-            }
             if changes_to_get(status, &method) {
                 method = http::Method::GET;
                 body = None;
                 headers.remove(CONTENT_TYPE);
+            }
+            if next.origin() != url.origin() {
+                headers = without_secrets(&headers);
+                if body.is_some() {
+                    return Err(Failure::down(Cause::Redirect, "a redirect would take the body to another origin"));
+                }
             }
             url = next;
         }

@@ -45,7 +45,10 @@ struct Waiting {
     queue: VecDeque<Check>,
     /// What is being written right now.
     writing: Vec<Check>,
-    gaps: HashMap<TargetId, Gap>,
+    /// Stretches nobody watched, each as it was found.
+    unwatched: Vec<Gap>,
+    /// What was given up: of each target one stretch, because the oldest go first.
+    overflow: HashMap<TargetId, Gap>,
     given_up: u64,
 }
 
@@ -68,7 +71,7 @@ impl Intake {
             && let Some(oldest) = waiting.queue.pop_front()
         {
             waiting.given_up += 1;
-            waiting.widen_gap(Gap {
+            waiting.give_up(Gap {
                 target_id: oldest.target_id,
                 from_us: oldest.slot.0,
                 to_us: oldest.slot.0 + 1,
@@ -82,7 +85,7 @@ impl Intake {
 
     /// Takes a stretch of slots that nobody started.
     pub fn push_gap(&self, gap: Gap) {
-        self.waiting().widen_gap(gap);
+        self.waiting().unwatched.push(gap);
     }
 
     /// Results that wait, those being written included.
@@ -95,7 +98,13 @@ impl Intake {
     pub fn oldest_us(&self) -> Option<i64> {
         let waiting = self.waiting();
         let checks = waiting.queue.iter().chain(&waiting.writing).map(|check| check.slot.0);
-        checks.chain(waiting.gaps.values().map(|gap| gap.from_us)).min()
+        checks.chain(waiting.gaps().map(|gap| gap.from_us)).min()
+    }
+
+    /// Whether nothing waits, gaps included.
+    pub fn is_empty(&self) -> bool {
+        let waiting = self.waiting();
+        waiting.queue.is_empty() && waiting.writing.is_empty() && waiting.gaps().next().is_none()
     }
 
     fn take(&self) -> (Vec<Check>, Vec<Gap>) {
@@ -104,18 +113,15 @@ impl Intake {
             let count = waiting.queue.len().min(FLUSH_ROWS);
             waiting.writing = waiting.queue.drain(..count).collect();
         }
-        (waiting.writing.clone(), waiting.gaps.values().copied().collect())
+        (waiting.writing.clone(), waiting.gaps().copied().collect())
     }
 
     fn written(&self, gaps: &[Gap]) {
         let mut waiting = self.waiting();
         waiting.writing.clear();
-        for gap in gaps {
-            // One that grew meanwhile is written again, and grows there too.
-            if waiting.gaps.get(&gap.target_id) == Some(gap) {
-                waiting.gaps.remove(&gap.target_id);
-            }
-        }
+        // One that grew meanwhile is written again, and grows there too.
+        waiting.overflow.retain(|_, known| !gaps.contains(known));
+        waiting.unwatched.retain(|known| !gaps.contains(known));
     }
 
     fn take_given_up(&self) -> u64 {
@@ -124,8 +130,12 @@ impl Intake {
 }
 
 impl Waiting {
-    fn widen_gap(&mut self, gap: Gap) {
-        let known = self.gaps.entry(gap.target_id).or_insert(gap);
+    fn gaps(&self) -> impl Iterator<Item = &Gap> {
+        self.unwatched.iter().chain(self.overflow.values())
+    }
+
+    fn give_up(&mut self, gap: Gap) {
+        let known = self.overflow.entry(gap.target_id).or_insert(gap);
         known.from_us = known.from_us.min(gap.from_us);
         known.to_us = known.to_us.max(gap.to_us);
     }
@@ -143,8 +153,13 @@ pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: Cancellat
             () = intake.full_flush.notified() => {}
             () = stop.cancelled() => break,
         }
-        while drain_some(&pool, worker_id, intake, &mut away).await {
-            if stop.is_cancelled() {
+        loop {
+            // A flush that Postgres holds up must not hold up a stop; it is written again below.
+            let more = tokio::select! {
+                more = drain_some(&pool, worker_id, intake, &mut away) => more,
+                () = stop.cancelled() => false,
+            };
+            if !more {
                 break;
             }
         }
@@ -156,7 +171,7 @@ pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: Cancellat
         }
     }
     let deadline = Instant::now() + grace;
-    while intake.depth() > 0 && Instant::now() < deadline {
+    while !intake.is_empty() && Instant::now() < deadline {
         let attempt = drain_some(&pool, worker_id, intake, &mut away);
         let _ = timeout(deadline.duration_since(Instant::now()), attempt).await;
         if away.is_some() {

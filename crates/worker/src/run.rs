@@ -158,7 +158,7 @@ async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> an
         let waiting_for = match attempt(pool, config, report).await {
             Ok(Ok(applied)) => return Ok(applied),
             Ok(Err(waiting_for)) => waiting_for,
-            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_))) => {
+            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_) | StoreError::Settings(_))) => {
                 return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {error}")).into());
             }
             Err(StoreError::Unavailable(reason)) => {
@@ -196,16 +196,20 @@ async fn attempt(
     Ok(Ok(targets::apply(&mut connection, &report.worker_id, sources, list, report.config_digest).await?))
 }
 
+fn names(keys: &[String]) -> String {
+    keys.iter().map(|key| common::name_for_log(key)).collect::<Vec<_>>().join(", ")
+}
+
 fn say_applied(config: &Config, applied: &Applied) {
     if !applied.removed.is_empty() {
-        info!(targets = applied.removed.len(), "no longer configured, history kept: {}", applied.removed.join(", "));
+        info!(targets = applied.removed.len(), "no longer configured, history kept: {}", names(&applied.removed));
     }
     if !applied.kept.is_empty() {
         warn!(
             targets = applied.kept.len(),
             "another worker runs with a different list of targets; these are not in ours ({} targets) and were kept: {}",
             config.targets.len(),
-            applied.kept.join(", ")
+            names(&applied.kept)
         );
     }
 }

@@ -69,7 +69,7 @@ impl Schedule {
         for (id, spec) in list {
             plan.add(&spec.key, spec.grid(), spec.url.host_port());
             let prepared = Arc::new(Prepared::new(&spec));
-            targets.push(Target { id, name: spec.name, prepared, last: None });
+            targets.push(Target { id, name: common::name_for_log(&spec.name), prepared, last: None });
         }
         Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), was_confirmed: false }
     }

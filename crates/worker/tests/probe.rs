@@ -67,6 +67,7 @@ async fn every_path_of_the_fault_server_gets_its_cause() {
         ("/close", Outcome::Down(Cause::Protocol), None),
         ("/garbage", Outcome::Down(Cause::Protocol), None),
         ("/many-headers/10000", Outcome::Down(Cause::Protocol), None),
+        ("/big-header/70000", Outcome::Down(Cause::Protocol), Some(200)),
         ("/endless-headers", Outcome::Down(Cause::Protocol), None),
         ("/truncate", Outcome::Down(Cause::Body), Some(200)),
         ("/bad-chunk", Outcome::Down(Cause::Body), Some(200)),
@@ -177,6 +178,28 @@ async fn a_redirect_to_another_origin_carries_no_secret() {
     assert_eq!(probed.outcome, Outcome::Up);
     assert!(seen.contains("user-agent: lookout/"), "{seen}");
     assert!(!seen.contains("hush") && !seen.contains("authorization"), "{seen}");
+}
+
+#[tokio::test]
+async fn a_body_is_never_taken_to_another_origin() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut target = target(&format!("http://{}/", here.local_addr().unwrap()));
+    target.method = Method::Post;
+    target.body = Some("{\"key\":\"hush\"}".to_owned());
+    let answer = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n",
+        elsewhere.local_addr().unwrap()
+    );
+    let serve = async {
+        let (mut stream, _) = here.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await.unwrap();
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    };
+    let ((), probed) = tokio::join!(serve, check(&target));
+    assert_eq!(probed.outcome, Outcome::Down(Cause::Redirect), "{probed:?}");
+    let nobody_came = tokio::time::timeout(Duration::from_millis(50), elsewhere.accept()).await.is_err();
+    assert!(nobody_came);
 }
 
 #[tokio::test]

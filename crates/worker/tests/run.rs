@@ -242,6 +242,27 @@ async fn probing_goes_on_while_postgres_is_away_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_flush_that_postgres_holds_up() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let running = Running::start(&db.url, vec![target(&server, "/ok")]);
+    eventually("first rows", async || count(&db.pool, "true").await >= 1).await;
+    let mut locker = db.pool.begin().await.unwrap();
+    sqlx::query("lock table rollup_second in access exclusive mode").execute(&mut *locker).await.unwrap();
+    let before = server.log().len();
+    eventually("results that wait", async || server.log().len() >= before + 2).await;
+    let stopped = tokio::spawn(running.stop());
+    // The lock goes while the worker is stopping, as whoever held it would.
+    eventually("the stop to begin", async || stopped.is_finished() || server.log().len() > before).await;
+    sleep(Duration::from_millis(500)).await;
+    locker.rollback().await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), stopped).await;
+    ended.expect("within ten seconds").unwrap().unwrap();
+    let seen = i64::try_from(server.log().len()).unwrap();
+    assert_eq!(count(&db.pool, "started_at is not null").await, seen, "nothing is lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_database_ends_the_worker_with_one_line() {
     let db = TestDb::new().await;
     let server = FaultServer::start_on_thread().unwrap();

@@ -44,6 +44,15 @@ struct Position {
     after_target: i32,
 }
 
+impl Position {
+    fn is_plausible(&self, now_us: i64) -> bool {
+        const CLOCK_DIFFERENCE_US: i64 = 60_000_000;
+        (self.window_us..=now_us + CLOCK_DIFFERENCE_US).contains(&self.to_us)
+            && (self.to_us - self.window_us..=self.to_us).contains(&self.slot_us)
+            && self.after_target >= 0
+    }
+}
+
 #[derive(Serialize)]
 struct Answer {
     window: Window,
@@ -91,6 +100,10 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
         .as_ref()
         .is_some_and(|position| position.window_us != window_us || position.target != target.map(|id| id.0))
     {
+        return Err(cursor::invalid());
+    }
+    // A cursor may be made up: its moments have to lie where ours do.
+    if continued.as_ref().is_some_and(|position| !position.is_plausible(Utc::now().timestamp_micros())) {
         return Err(cursor::invalid());
     }
     let to_us = continued.as_ref().map_or_else(|| Utc::now().timestamp_micros(), |position| position.to_us);

@@ -43,6 +43,16 @@ async fn the_window_holds_every_outcome_and_nothing_older() {
     api.stop().await;
 }
 
+/// A cursor that decodes and that nobody was given.
+fn forged(to_us: i64, slot_us: i64, after_target: i32) -> String {
+    use base64::Engine;
+    let position = serde_json::json!({
+        "window_us": 300_000_000, "target": null, "to_us": to_us, "slot_us": slot_us, "after_target": after_target
+    });
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(position.to_string());
+    format!("/api/v1/checks?cursor={text}")
+}
+
 #[tokio::test]
 async fn pages_of_a_list_add_up_to_the_list() {
     let db = TestDb::new().await;
@@ -69,6 +79,13 @@ async fn pages_of_a_list_add_up_to_the_list() {
         format!("/api/v1/checks?cursor={next}&target=a"),
         "/api/v1/checks?cursor=e30".to_owned(),
         "/api/v1/checks?cursor=!".to_owned(),
+        forged(i64::MIN, 1, 1),
+        forged(i64::MAX, 1, 1),
+        forged(-8_334_601_228_799_999_999, 1, 1),
+        forged(-210_866_803_200_001_000, 1, 1),
+        forged(now, now + 1, 1),
+        forged(now, now - 300_000_001, 1),
+        forged(now, now, -1),
     ] {
         let response = api.get(&path).await;
         assert_eq!(response.status(), 400, "{path}");

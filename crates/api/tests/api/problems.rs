@@ -37,6 +37,17 @@ async fn a_bad_parameter_is_named() {
 }
 
 #[tokio::test]
+async fn a_nul_byte_is_a_bad_request_wherever_it_stands() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    for path in ["/status?url=%00", "/api/v1/checks?target=a%00b", "/api/v1/targets/%00", "/api/v1/summary?label=a:%00"]
+    {
+        assert_eq!(api.get(path).await.status(), 400, "{path}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn unknown_paths_targets_and_methods_are_told_apart() {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;
