@@ -40,8 +40,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 }
 
 fn outcome_of(error: &(dyn Error + 'static), trace: &Trace) -> Option<Outcome> {
-    if error.is::<LookupError>() {
-        return Some(Outcome::Down(Cause::Dns));
+    if let Some(lookup) = error.downcast_ref::<LookupError>() {
+        return Some(if lookup.is_ours { Outcome::Unknown } else { Outcome::Down(Cause::Dns) });
     }
     if error.is::<rustls::Error>() {
         return Some(Outcome::Down(Cause::Tls));

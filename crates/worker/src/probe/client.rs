@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use hickory_resolver::TokioResolver;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
@@ -111,8 +113,26 @@ fn resolver() -> Result<Arc<TokioResolver>, ProberError> {
 
 /// The name did not resolve.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct LookupError(String);
+#[error("{reason}")]
+pub(super) struct LookupError {
+    reason: String,
+    /// We could not even ask: no socket, no name server.
+    pub(super) is_ours: bool,
+}
+
+impl From<NetError> for LookupError {
+    fn from(error: NetError) -> Self {
+        let reason = match &error {
+            NetError::Dns(DnsError::NoRecordsFound(found)) if found.response_code == ResponseCode::NXDomain => {
+                "there is no such name".to_owned()
+            }
+            NetError::Dns(DnsError::NoRecordsFound(_)) => "the name has no address".to_owned(),
+            NetError::Dns(DnsError::ResponseCode(code)) => format!("the name server answered {code}"),
+            other => other.to_string(),
+        };
+        Self { reason, is_ours: matches!(error, NetError::Io(_) | NetError::NoConnections | NetError::Busy) }
+    }
+}
 
 struct Lookup(Arc<TokioResolver>);
 
@@ -129,7 +149,7 @@ impl Resolve for Lookup {
             if let Some(trace) = &trace {
                 trace.looked_up(begun.elapsed());
             }
-            let found = found.map_err(|error| LookupError(error.to_string()))?;
+            let found = found.map_err(LookupError::from)?;
             // The port is the client's to fill in.
             let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
