@@ -24,7 +24,7 @@ struct Cli {
     #[command(flatten)]
     log: LogArgs,
     /// Ask the worker that runs with these settings whether it is alive, and exit 0 if it is
-    #[arg(long)]
+    #[arg(long, help_heading = "Health")]
     healthcheck: bool,
 }
 

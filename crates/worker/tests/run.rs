@@ -253,8 +253,11 @@ async fn a_stop_does_not_wait_for_a_flush_that_postgres_holds_up() {
     eventually("results that wait", async || server.log().len() >= before + 2).await;
     let stopped = tokio::spawn(running.stop());
     // The lock goes while the worker is stopping, as whoever held it would.
-    eventually("the stop to begin", async || stopped.is_finished() || server.log().len() > before).await;
-    sleep(Duration::from_millis(500)).await;
+    eventually("the stop to begin", async || {
+        let sql = "select exists (select from worker where stopped_at is not null)";
+        sqlx::query_scalar(sql).fetch_one(&db.pool).await.unwrap()
+    })
+    .await;
     locker.rollback().await.unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(10), stopped).await;
     ended.expect("within ten seconds").unwrap().unwrap();
