@@ -177,7 +177,10 @@ impl Leases {
         next.held = epochs.chain(taken.iter().map(|lease| (lease.shard, lease.epoch))).collect();
         next.leaving.retain(|shard| next.held.contains_key(shard));
         let surplus = next.held.len().saturating_sub(usize::try_from(share).unwrap_or(usize::MAX));
-        if next.leaving.is_empty() && surplus > 0 {
+        // Only what the schedule works on has a moment at which it can stop: a shard
+        // given away before it began would leave its slots in between to nobody.
+        let all_adopted = taken.is_empty() && self.shared.adopted_round.load(Ordering::Acquire) >= state.round;
+        if next.leaving.is_empty() && surplus > 0 && all_adopted {
             next.leaving = next.held.keys().rev().take(surplus).copied().collect();
             next.leaving_round = next.round;
         }

@@ -159,6 +159,26 @@ async fn what_a_killed_worker_did_not_do_is_missed_and_soon_done_by_another() {
 }
 
 #[tokio::test]
+async fn what_one_of_three_leaves_behind_is_dealt_out_without_losing_a_slot() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let workers = [Worker::start(&db, &server), Worker::start(&db, &server), Worker::start(&db, &server)];
+    eventually("thirds", async || holders(&db.pool).await == [84, 86, 86]).await;
+    probes(&server, TARGETS).await;
+    let [first, second, third] = workers;
+    first.signal(Signal::KILL);
+    eventually("halves", async || holders(&db.pool).await == [128, 128]).await;
+    probes(&server, 2 * TARGETS).await;
+    settled(&db.pool).await;
+    second.stop();
+    third.stop();
+    drop(first);
+
+    let outcomes = outcomes(&db.pool).await;
+    assert!(outcomes["missed"] > 0 && outcomes["up"] > 0 && outcomes.len() == 2, "{outcomes:?}");
+}
+
+#[tokio::test]
 async fn a_worker_paused_beyond_its_lease_starts_nothing_it_no_longer_holds() {
     let db = TestDb::new().await;
     let server = FaultServer::start_on_thread().unwrap();
