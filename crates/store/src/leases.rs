@@ -115,6 +115,30 @@ pub async fn release(
     Ok(())
 }
 
+/// How the shards are held, all together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Shards with a holder whose lease has not run out.
+    pub shards: i64,
+    /// Sum of all epochs: how often a shard has changed hands, ever.
+    pub epochs: i64,
+}
+
+/// How the shards are held.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn held(connection: &mut PgConnection) -> Result<Held, StoreError> {
+    Ok(sqlx::query_as!(
+        Held,
+        r#"select count(*) filter (where holder is not null and expires_at > clock_timestamp()) as "shards!",
+                  coalesce(sum(epoch), 0)::int8 as "epochs!"
+           from shard_lease"#
+    )
+    .fetch_one(connection)
+    .await?)
+}
+
 /// What Postgres takes the time to be.
 ///
 /// # Errors

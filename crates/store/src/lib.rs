@@ -3,6 +3,7 @@
 
 pub mod batches;
 pub mod checks;
+pub mod cursors;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
@@ -27,7 +28,7 @@ pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// The newest migration this code was written for.
 ///
 /// `worker` waits for it; a test holds it against the migrations themselves.
-pub const SCHEMA_VERSION: i32 = 13;
+pub const SCHEMA_VERSION: i32 = 14;
 
 /// Puts an outcome together from the labels of its two columns.
 fn outcome(label: &str, cause: Option<&str>) -> Result<common::Outcome, StoreError> {

@@ -46,12 +46,11 @@ pub async fn compute(
     let (xid, batch_id) = cursor.as_ref().map_or(("0", 0), |cursor| (cursor.xid.as_str(), cursor.batch_id));
     // Index: batch_xid. Only batches that nothing older can still join.
     let new = sqlx::query!(
-        r#"select min(first_at) as first_at,
+        r#"select min(first_at) filter (where kind = 'check') as first_at,
                   (array_agg(xid order by xid desc, batch_id desc))[1]::text as xid,
                   (array_agg(batch_id order by xid desc, batch_id desc))[1] as batch_id
            from batch
-           where (xid, batch_id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())
-             and kind = 'check'"#,
+           where (xid, batch_id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())"#,
         xid,
         batch_id,
     )

@@ -16,6 +16,8 @@ pub struct Report {
     pub lag_us: i64,
     /// Slots missed since the process started.
     pub missed: i64,
+    /// Slots lost to its own faults since the process started.
+    pub unknown: i64,
     /// Probes under way.
     pub in_flight: i32,
     /// Results waiting in memory.
@@ -30,17 +32,19 @@ pub struct Report {
 /// Whatever Postgres reports.
 pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query!(
-        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, in_flight, queue_depth, config_digest)
-         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8)
+        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, in_flight, queue_depth,
+              config_digest)
+         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9)
          on conflict (worker_id) do update set
              seen_at = excluded.seen_at, lag_us = excluded.lag_us, missed = excluded.missed,
-             in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
+             unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
              config_digest = excluded.config_digest",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
         report.lag_us,
         report.missed,
+        report.unknown,
         report.in_flight,
         report.queue_depth,
         report.config_digest,
@@ -95,10 +99,14 @@ pub struct Seen {
     pub lag_us: i64,
     /// Slots missed since it started.
     pub missed: i64,
+    /// Slots lost to its own faults since it started.
+    pub unknown: i64,
     /// Probes under way.
     pub in_flight: i32,
     /// Results waiting for Postgres in its memory.
     pub queue_depth: i64,
+    /// Results waiting for Postgres on its disk.
+    pub spool_depth: i64,
     /// Digest of its target list.
     pub config_digest: i64,
     /// Shards it holds a lease on.
@@ -112,8 +120,8 @@ pub struct Seen {
 pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError> {
     Ok(sqlx::query_as!(
         Seen,
-        r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.in_flight,
-                  w.queue_depth, w.config_digest,
+        r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.unknown,
+                  w.in_flight, w.queue_depth, w.spool_depth, w.config_digest,
                   (select count(*) from shard_lease l
                    where l.holder = w.worker_id and l.expires_at > clock_timestamp()) as "shards!"
            from worker w

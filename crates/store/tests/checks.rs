@@ -328,6 +328,7 @@ async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
         started_at: Utc::now(),
         lag_us: 0,
         missed: 0,
+        unknown: 0,
         in_flight: 0,
         queue_depth: 0,
         config_digest: 1,

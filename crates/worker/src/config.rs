@@ -40,7 +40,7 @@ pub struct ProbeArgs {
     #[arg(long, env = "RETENTION_HOURS", value_name = "DAYS")]
     pub retention_hours: Option<String>,
 
-    /// Where /healthz and /readyz of the worker listen, e.g. 127.0.0.1:8081 [default: nowhere]
+    /// Where /healthz, /readyz and /metrics of the worker listen, e.g. 127.0.0.1:8081 [default: nowhere]
     #[arg(long, env = "WORKER_ADDR", value_name = "IP:PORT")]
     pub worker_addr: Option<String>,
 }

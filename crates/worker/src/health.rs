@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz` of a worker, where `WORKER_ADDR` is set.
+//! `/healthz`, `/readyz` and `/metrics` of a worker, where `WORKER_ADDR` is set.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use store::PgPool;
+
+use crate::recorder::Intake;
+use crate::stats::Stats;
 
 /// Whether Postgres took the worker's last report.
 #[derive(Debug, Clone, Default)]
@@ -23,27 +27,52 @@ impl Ready {
     }
 }
 
-/// Binds the server; it answers once it is awaited.
+/// What there is to tell.
+#[derive(Debug, Clone)]
+pub struct Health {
+    /// For `/readyz`.
+    pub ready: Ready,
+    /// For `/metrics`.
+    pub stats: Arc<Stats>,
+    /// Whose depth `/metrics` tells.
+    pub intake: Arc<Intake>,
+    /// Whose use `/metrics` tells.
+    pub pool: PgPool,
+}
+
+/// Binds the server, which answers once it is awaited, and says where it listens.
 ///
 /// # Errors
 /// The address is taken or not ours.
-pub fn serve(address: SocketAddr, ready: Ready) -> std::io::Result<Server> {
-    Ok(HttpServer::new(move || {
-        App::new().app_data(web::Data::new(ready.clone())).route("/healthz", web::get().to(|| async { "ok\n" })).route(
-            "/readyz",
-            web::get().to(|ready: web::Data<Ready>| async move {
-                if ready.get() {
-                    HttpResponse::Ok().body("ready\n")
-                } else {
-                    HttpResponse::ServiceUnavailable()
-                        .insert_header(("retry-after", "1"))
-                        .body("waiting for postgres\n")
-                }
-            }),
-        )
+pub fn serve(address: SocketAddr, health: Health) -> std::io::Result<(SocketAddr, Server)> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(health.clone()))
+            .route("/healthz", web::get().to(|| async { "ok\n" }))
+            .route("/readyz", web::get().to(ready))
+            .route("/metrics", web::get().to(metrics))
     })
     .workers(1)
     .disable_signals()
-    .bind(address)?
-    .run())
+    .bind(address)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok((bound, server.run()))
+}
+
+async fn ready(health: web::Data<Health>) -> HttpResponse {
+    if health.ready.get() {
+        HttpResponse::Ok().body("ready\n")
+    } else {
+        HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body("waiting for postgres\n")
+    }
+}
+
+async fn metrics(health: web::Data<Health>) -> HttpResponse {
+    match health.stats.text(health.intake.depth(), &health.pool) {
+        Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
+        Err(error) => {
+            tracing::error!("the metrics could not be written: {error}");
+            HttpResponse::InternalServerError().body("the metrics could not be written\n")
+        }
+    }
 }

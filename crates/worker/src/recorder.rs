@@ -17,6 +17,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::stats::Stats;
+
 /// A flush is due after this time …
 pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
@@ -145,7 +147,14 @@ impl Waiting {
 ///
 /// Returns how many results could not be stored: more than none only when
 /// Postgres stayed away for the whole of `grace`.
-pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: CancellationToken, grace: Duration) -> usize {
+pub async fn run(
+    pool: PgPool,
+    worker_id: &str,
+    intake: &Intake,
+    stats: &Stats,
+    stop: CancellationToken,
+    grace: Duration,
+) -> usize {
     let mut away: Option<Away> = None;
     loop {
         tokio::select! {
@@ -156,7 +165,7 @@ pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: Cancellat
         loop {
             // A flush that Postgres holds up must not hold up a stop; it is written again below.
             let more = tokio::select! {
-                more = drain_some(&pool, worker_id, intake, &mut away) => more,
+                more = drain_some(&pool, worker_id, intake, stats, &mut away) => more,
                 () = stop.cancelled() => false,
             };
             if !more {
@@ -172,7 +181,7 @@ pub async fn run(pool: PgPool, worker_id: &str, intake: &Intake, stop: Cancellat
     }
     let deadline = Instant::now() + grace;
     while !intake.is_empty() && Instant::now() < deadline {
-        let attempt = drain_some(&pool, worker_id, intake, &mut away);
+        let attempt = drain_some(&pool, worker_id, intake, stats, &mut away);
         let _ = timeout(deadline.duration_since(Instant::now()), attempt).await;
         if away.is_some() {
             sleep(Duration::from_millis(100)).await;
@@ -197,16 +206,18 @@ impl Away {
 }
 
 /// Flushes once; true when a full flush went through and more is waiting.
-async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, away: &mut Option<Away>) -> bool {
+async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, stats: &Stats, away: &mut Option<Away>) -> bool {
     let (checks, gaps) = intake.take();
     if checks.is_empty() && gaps.is_empty() {
         return false;
     }
+    let begun = Instant::now();
     match timeout(FLUSH_DEADLINE, flush(pool, worker_id, &checks, &gaps))
         .await
         .unwrap_or_else(|_| Err(StoreError::deadline_passed()))
     {
         Ok(()) => {
+            stats.flushed(begun.elapsed());
             intake.written(&gaps);
             if let Some(away) = away.take() {
                 info!(
@@ -217,6 +228,7 @@ async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, away: &mut 
             }
             let given_up = intake.take_given_up();
             if given_up > 0 {
+                stats.add_given_up(given_up);
                 warn!(
                     given_up,
                     "results did not fit in memory while postgres was away; their slots are recorded as gaps"
@@ -225,6 +237,7 @@ async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, away: &mut 
             checks.len() == FLUSH_ROWS
         }
         Err(problem) => {
+            stats.flush_failed();
             let now = Instant::now();
             let known = away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
             known.attempts += 1;

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::backfill::Due;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::health::{self, Ready};
+use crate::health::{self, Health, Ready};
 use crate::housekeeping;
 use crate::leases::{Leases, Standing};
 use crate::plan::Limits;
@@ -28,6 +28,7 @@ use crate::probe::Prober;
 use crate::recorder::{self, Intake};
 use crate::schedule::Schedule;
 use crate::shared::Shared;
+use crate::stats::Stats;
 
 /// On a clean stop, probes under way get this long.
 const PROBE_GRACE: Duration = Duration::from_secs(4);
@@ -50,20 +51,28 @@ const SPARE_DESCRIPTORS: u64 = 64;
 /// a failure of this machine, or results that could not be written at the end.
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let worker_id = worker_id();
+    let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
+        .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
+    let (stats, intake) = (Arc::new(Stats::default()), Arc::new(Intake::new(config.max_buffered)));
     let ready = Ready::default();
     let health = match config.listen {
         Some(address) => {
-            let server = health::serve(address, ready.clone()).map_err(|error| {
+            let health = Health {
+                ready: ready.clone(),
+                stats: Arc::clone(&stats),
+                intake: Arc::clone(&intake),
+                pool: pool.clone(),
+            };
+            let (bound, server) = health::serve(address, health).map_err(|error| {
                 SettingsError::one(format!("WORKER_ADDR (--worker-addr): cannot listen on {address}: {error}"))
             })?;
+            info!("health and metrics are on http://{bound}");
             let handle = server.handle();
             tokio::spawn(server);
             Some(handle)
         }
         None => None,
     };
-    let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
-        .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
     let limits = fit_to_descriptors(config.limits);
 
     let first_report = workers::Report {
@@ -71,6 +80,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         started_at: Utc::now(),
         lag_us: 0,
         missed: 0,
+        unknown: 0,
         in_flight: 0,
         queue_depth: 0,
         config_digest: config.digest.cast_signed(),
@@ -81,8 +91,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 
     let shared = Shared {
         clock: anchored_clock(&pool).await?,
-        intake: Arc::new(Intake::new(config.max_buffered)),
-        stats: Arc::default(),
+        intake,
+        stats,
         oldest_open_us: Arc::new(AtomicI64::new(i64::MAX)),
         adopted_round: Arc::default(),
         adopted_us: Arc::default(),
@@ -110,9 +120,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let leases = Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: due };
     let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
     let record_task = {
-        let (pool, worker_id, intake, ended) =
-            (pool.clone(), worker_id.clone(), Arc::clone(&shared.intake), schedule_ended.clone());
-        tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, ended, WRITE_GRACE).await })
+        let (pool, worker_id, ended) = (pool.clone(), worker_id.clone(), schedule_ended.clone());
+        let Shared { intake, stats, .. } = shared.clone();
+        tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, &stats, ended, WRITE_GRACE).await })
     };
     let report_task = tokio::spawn(report(pool.clone(), shared.clone(), first_report, ready, schedule_ended.clone()));
     info!(targets = config.targets.len(), in_flight = limits.total, worker_id, "probing");
@@ -285,6 +295,7 @@ async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready
     while until(&stop, tick.tick()).await.is_some() {
         report.lag_us = shared.stats.take_max_lag_us();
         report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
+        report.unknown = i64::try_from(shared.stats.unknown()).unwrap_or(i64::MAX);
         report.in_flight = i32::try_from(shared.stats.in_flight()).unwrap_or(i32::MAX);
         report.queue_depth = i64::try_from(shared.intake.depth()).unwrap_or(i64::MAX);
         let written = tokio::time::timeout(Duration::from_secs(2), write_report(&pool, &report)).await;

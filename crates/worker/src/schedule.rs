@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use common::{Check, Outcome, Phases, Slot, TargetId, TargetSpec};
 use futures_util::FutureExt;
+use prometheus::Histogram;
 use store::batches::{Gap, GapReason};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -20,16 +21,20 @@ use crate::leases::Standing;
 use crate::plan::{Ended, Limits, Plan, Step, Tenure};
 use crate::probe::{Prepared, Probed, Prober};
 use crate::shared::Shared;
+use crate::stats::{MOST_HISTOGRAMS, Stats};
 
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
 
 struct Target {
     id: TargetId,
+    key: String,
     name: String,
     prepared: Arc<Prepared>,
     /// The last verdict, to notice changes.
     last: Option<Outcome>,
+    /// Made at the first answer, so that a worker tells only what it probes.
+    latency: Option<Histogram>,
 }
 
 /// A probe that ended.
@@ -69,7 +74,8 @@ impl Schedule {
         for (id, spec) in list {
             plan.add(&spec.key, spec.grid(), spec.url.host_port());
             let prepared = Arc::new(Prepared::new(&spec));
-            targets.push(Target { id, name: common::name_for_log(&spec.name), prepared, last: None });
+            let name = common::name_for_log(&spec.name);
+            targets.push(Target { id, key: spec.key, name, prepared, last: None, latency: None });
         }
         Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), was_confirmed: false }
     }
@@ -158,8 +164,9 @@ impl Schedule {
         let timed_out = probed.outcome == Outcome::Down(common::Cause::Timeout);
         let target = &mut self.targets[index];
         target.tell(&probed);
-        if probed.outcome == Outcome::Unknown {
-            self.shared.stats.add_unknown();
+        self.shared.stats.ended(probed.outcome);
+        if index < MOST_HISTOGRAMS {
+            target.observe(&probed, &self.shared.stats);
         }
         // Into the intake before it leaves the plan, so that the slot is always open in one of them.
         self.shared.intake.push(Check {
@@ -230,6 +237,14 @@ impl Schedule {
 }
 
 impl Target {
+    /// Latency counts where there was an answer, as in the roll-ups.
+    fn observe(&mut self, probed: &Probed, stats: &Stats) {
+        if let (Some(_), Some(elapsed_us)) = (probed.code, probed.elapsed_us) {
+            let latency = self.latency.get_or_insert_with(|| stats.latency(&self.key));
+            latency.observe(f64::from(elapsed_us) / 1e6);
+        }
+    }
+
     /// A log line when the target changes state.
     fn tell(&mut self, probed: &Probed) {
         let name = &self.name;

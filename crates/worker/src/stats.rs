@@ -1,56 +1,186 @@
-//! Numbers about the worker itself, shared between its threads.
+//! Numbers about the worker itself, shared between its threads and told to
+//! Prometheus as `lookout_…`. Nothing is decided on them.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
-/// Counters and gauges; all relaxed, because nothing is decided on them.
-#[derive(Debug, Default)]
+use common::Outcome;
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Targets with a latency histogram of their own, at most: 14 series each.
+pub const MOST_HISTOGRAMS: usize = 2_000;
+
+/// Seconds: from well on time to missed by the longest usual interval.
+const LAG_BOUNDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Seconds: from one commit on a quiet disk to the deadline of a flush.
+const FLUSH_BOUNDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
+/// Counters, gauges and histograms of one worker, in a registry of their own.
+#[derive(Debug)]
 pub struct Stats {
-    missed: AtomicU64,
-    unknown: AtomicU64,
-    in_flight: AtomicU64,
-    waiting: AtomicU64,
+    registry: Registry,
+    slots: IntCounterVec,
+    in_flight: IntGauge,
+    waiting: IntGauge,
+    start_lag: Histogram,
     max_lag_us: AtomicI64,
+    elapsed: HistogramVec,
+    flush: Histogram,
+    flush_failures: IntCounter,
+    given_up: IntCounter,
+    shards: IntGauge,
+    newest_epoch: IntGauge,
+    leases_taken: IntCounter,
+    queue_depth: IntGauge,
+    pool_open: IntGauge,
+    pool_idle: IntGauge,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let registry = Registry::new_custom(Some("lookout".to_owned()), None).expect("the prefix is a name");
+        let make = Maker(&registry);
+        let stats = Self {
+            slots: make.add(IntCounterVec::new(
+                Opts::new("slots_total", "Slots that ended, by outcome; missed and unknown are no verdict"),
+                &["outcome"],
+            )),
+            in_flight: make.gauge("probes_in_flight", "Probes under way"),
+            waiting: make.gauge("probes_waiting", "Due probes that wait for a place among those in flight"),
+            start_lag: make.histogram("start_lag_seconds", "From the moment a slot was due to its start", &LAG_BOUNDS),
+            max_lag_us: AtomicI64::new(0),
+            elapsed: make.add(HistogramVec::new(
+                HistogramOpts::new("target_elapsed_seconds", "Time to the response head, by target"),
+                &["target"],
+            )),
+            flush: make.histogram("flush_seconds", "Time to write a batch of results to Postgres", &FLUSH_BOUNDS),
+            flush_failures: make.counter("flush_failures_total", "Batches that Postgres did not take; they are kept"),
+            given_up: make.counter("given_up_total", "Results that did not fit while Postgres was away"),
+            shards: make.gauge("shards", "Shards held, of 256 in all"),
+            newest_epoch: make.gauge("lease_epoch", "Largest epoch among the leases held"),
+            leases_taken: make.counter("leases_taken_total", "Shards taken from nobody or from another worker"),
+            queue_depth: make.gauge("queue_depth", "Results in memory that wait for Postgres"),
+            pool_open: make.gauge("pool_connections", "Open database connections"),
+            pool_idle: make.gauge("pool_idle_connections", "Database connections without work"),
+            registry: registry.clone(),
+        };
+        // A series that is there from the start can be told from one that is not scraped.
+        for outcome in ["up", "degraded", "down", "missed", "unknown"] {
+            stats.slots.with_label_values(&[outcome]);
+        }
+        stats
+    }
+}
+
+/// Makes and registers. Names and bounds are constants, and no name comes twice.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn add<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+        let metric = made.expect("a constant name and constant bounds");
+        self.0.register(Box::new(metric.clone())).expect("no name comes twice");
+        metric
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn histogram(&self, name: &str, help: &str, bounds: &[f64]) -> Histogram {
+        self.add(Histogram::with_opts(HistogramOpts::new(name, help).buckets(bounds.to_vec())))
+    }
 }
 
 impl Stats {
-    /// Counts slots that nobody started in time.
-    pub fn add_missed(&self, slots: u64) {
-        self.missed.fetch_add(slots, Ordering::Relaxed);
+    /// Counts a slot that ended.
+    pub fn ended(&self, outcome: Outcome) {
+        self.slots.with_label_values(&[outcome.label()]).inc();
     }
 
-    /// Counts a slot that failed by our own fault.
-    pub fn add_unknown(&self) {
-        self.unknown.fetch_add(1, Ordering::Relaxed);
+    /// Counts slots that nobody started in time.
+    pub fn add_missed(&self, slots: u64) {
+        self.slots.with_label_values(&[Outcome::Missed.label()]).inc_by(slots);
     }
 
     /// Notes how late a probe started.
     pub fn started(&self, lag_us: i64) {
         self.max_lag_us.fetch_max(lag_us, Ordering::Relaxed);
+        self.start_lag.observe(lag_us.max(0) as f64 / 1e6);
+    }
+
+    /// The latency histogram of one target. Those beyond [`MOST_HISTOGRAMS`] go without.
+    pub fn latency(&self, key: &str) -> Histogram {
+        self.elapsed.with_label_values(&[key])
     }
 
     /// Notes how many probes are under way and how many due ones wait for a place.
     pub fn set_load(&self, in_flight: usize, waiting: usize) {
-        self.in_flight.store(in_flight as u64, Ordering::Relaxed);
-        self.waiting.store(waiting as u64, Ordering::Relaxed);
+        self.in_flight.set(whole(in_flight));
+        self.waiting.set(whole(waiting));
+    }
+
+    /// Notes a batch that Postgres took.
+    pub fn flushed(&self, took: Duration) {
+        self.flush.observe(took.as_secs_f64());
+    }
+
+    /// Notes a batch that Postgres did not take.
+    pub fn flush_failed(&self) {
+        self.flush_failures.inc();
+    }
+
+    /// Counts results that were given up.
+    pub fn add_given_up(&self, results: u64) {
+        self.given_up.inc_by(results);
+    }
+
+    /// Notes what is held, and how much of it is new.
+    pub fn set_leases(&self, shards: usize, newest_epoch: i64, taken: usize) {
+        self.shards.set(whole(shards));
+        self.newest_epoch.set(newest_epoch);
+        self.leases_taken.inc_by(taken as u64);
     }
 
     /// Slots missed since the start.
     pub fn missed(&self) -> u64 {
-        self.missed.load(Ordering::Relaxed)
+        self.slots.with_label_values(&[Outcome::Missed.label()]).get()
     }
 
     /// Slots lost to our own faults since the start.
     pub fn unknown(&self) -> u64 {
-        self.unknown.load(Ordering::Relaxed)
+        self.slots.with_label_values(&[Outcome::Unknown.label()]).get()
     }
 
     /// Probes under way.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.in_flight.get().unsigned_abs()
     }
 
     /// The largest lateness since the last call, microseconds.
     pub fn take_max_lag_us(&self) -> i64 {
         self.max_lag_us.swap(0, Ordering::Relaxed)
     }
+
+    /// Everything in Prometheus' text format; `queue_depth` results wait in memory.
+    ///
+    /// # Errors
+    /// None that is known: the names and labels are valid.
+    pub fn text(&self, queue_depth: usize, pool: &store::PgPool) -> prometheus::Result<String> {
+        self.queue_depth.set(whole(queue_depth));
+        self.pool_open.set(i64::from(pool.size()));
+        self.pool_idle.set(whole(pool.num_idle()));
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

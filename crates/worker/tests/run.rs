@@ -20,6 +20,7 @@ use worker::Config;
 use worker::housekeeping::Retention;
 use worker::plan::Limits;
 use worker::recorder::{self, Intake};
+use worker::stats::Stats;
 
 fn target(server: &FaultServer, path: &str) -> TargetSpec {
     TargetSpec {
@@ -301,7 +302,7 @@ async fn what_does_not_fit_in_memory_becomes_a_gap_and_the_newest_stay() {
     assert_eq!(intake.oldest_us(), Some(now * 1_000_000));
     let stop = CancellationToken::new();
     stop.cancel();
-    let left = recorder::run(db.pool.clone(), "w", &intake, stop, Duration::from_secs(20)).await;
+    let left = recorder::run(db.pool.clone(), "w", &intake, &Stats::default(), stop, Duration::from_secs(20)).await;
     assert_eq!((left, count(&db.pool, "true").await), (0, 10));
     let (from, to): (i64, i64) = sqlx::query_as(
         "select extract(epoch from from_at)::int8, ceil(extract(epoch from to_at))::int8 from gap where reason = 'overflow'",
@@ -324,6 +325,6 @@ async fn a_stop_without_postgres_says_how_much_is_lost() {
     intake.push(up(1, 1));
     let stop = CancellationToken::new();
     stop.cancel();
-    let left = recorder::run(pool, "w", &intake, stop, Duration::from_millis(300)).await;
+    let left = recorder::run(pool, "w", &intake, &Stats::default(), stop, Duration::from_millis(300)).await;
     assert_eq!(left, 1);
 }

@@ -25,7 +25,22 @@ struct Answer {
     rolled_up_until: Option<String>,
     /// Running workers with different target lists delete nothing of each other's.
     lists_differ: bool,
+    /// Shards that a worker holds a lease on, of 256 in all.
+    shards_held: i64,
+    /// How often a shard changed hands, ever.
+    lease_epochs: i64,
+    /// Who follows the batches, and how far.
+    readers: Vec<Reader>,
     workers: Vec<Worker>,
+}
+
+#[derive(Serialize)]
+struct Reader {
+    name: String,
+    /// Batches not followed yet, up to 100,000.
+    batches_behind: i64,
+    /// Age of the oldest of them.
+    lag_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -45,8 +60,10 @@ struct Worker {
     shards: i64,
     lag_ms: f64,
     missed: i64,
+    unknown: i64,
     in_flight: i32,
     queue_depth: i64,
+    spool_depth: i64,
 }
 
 pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
@@ -59,6 +76,8 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
     let scope = windows::scope(&mut connection, Which::Fleet).await?;
     let newest_check = workers::newest_check(&mut connection).await?;
     let rolled_up_until = store::rollups::done_until(&mut connection).await?;
+    let held = store::leases::held(&mut connection).await?;
+    let readers = store::cursors::behind(&mut connection).await?;
     let version = store::pool::schema_version(&state.pool).await?.unwrap_or(0);
 
     let is_running = |worker: &&Seen| worker.stopped_at.is_none() && now - worker.seen_at <= ALIVE;
@@ -72,6 +91,18 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
         newest_check: newest_check.map(rfc3339),
         rolled_up_until: rolled_up_until.map(rfc3339),
         lists_differ: digests.any(|digest| Some(digest) != first),
+        shards_held: held.shards,
+        lease_epochs: held.epochs,
+        readers: readers
+            .into_iter()
+            .map(|behind| Reader {
+                lag_seconds: behind
+                    .oldest_at
+                    .map_or(0.0, |oldest_at| (now - oldest_at).num_milliseconds().max(0) as f64 / 1000.0),
+                name: behind.reader,
+                batches_behind: behind.batches,
+            })
+            .collect(),
         workers: seen
             .iter()
             .map(|worker| Worker {
@@ -89,8 +120,10 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
                 shards: worker.shards,
                 lag_ms: worker.lag_us as f64 / 1000.0,
                 missed: worker.missed,
+                unknown: worker.unknown,
                 in_flight: worker.in_flight,
                 queue_depth: worker.queue_depth,
+                spool_depth: worker.spool_depth,
             })
             .collect(),
     })

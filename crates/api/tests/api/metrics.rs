@@ -20,8 +20,18 @@ async fn metrics_tell_every_target_and_worker_with_help_for_each_name() {
     .await;
     sqlx::query("update target set key = 'quote\" and \\ slash' where key = 'a'").execute(&db.pool).await.unwrap();
     sqlx::query(
-        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, config_digest)
-         values ('w', now(), now(), '1', 1500, 3, 1)",
+        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, config_digest)
+         values ('w', now(), now(), '1', 1500, 3, 2, 1)",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    sqlx::query("insert into cursor (reader, xid, batch_id) values ('rollups', '0', 0)")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "update shard_lease set holder = 'w', epoch = 3, expires_at = now() + interval '1 min' where shard_id < 10",
     )
     .execute(&db.pool)
     .await
@@ -34,10 +44,15 @@ async fn metrics_tell_every_target_and_worker_with_help_for_each_name() {
     for line in [
         format!("lookout_target_up{target} 0"),
         format!("lookout_target_status_code{target} 500"),
-        format!("lookout_target_elapsed_seconds{target} 0.012345"),
+        format!("lookout_target_last_elapsed_seconds{target} 0.012345"),
         format!("lookout_target_failure_ratio{target} 0.3333333333333333"),
         format!("lookout_target_coverage_ratio{target} 0.75"),
         "lookout_worker_missed_slots_total{worker=\"w\"} 3".to_owned(),
+        "lookout_worker_unknown_slots_total{worker=\"w\"} 2".to_owned(),
+        "lookout_worker_shards{worker=\"w\"} 10".to_owned(),
+        "lookout_shards_held 10".to_owned(),
+        "lookout_lease_epochs_total 30".to_owned(),
+        "lookout_reader_batches_behind{reader=\"rollups\"} 1".to_owned(),
         "lookout_worker_start_lag_seconds{worker=\"w\"} 0.0015".to_owned(),
         "lookout_targets 2".to_owned(),
         "lookout_targets_exported 2".to_owned(),

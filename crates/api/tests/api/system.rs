@@ -24,6 +24,12 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
     .execute(&db.pool)
     .await
     .unwrap();
+    // One batch is followed, the other is not.
+    sqlx::query("insert into cursor (reader, xid, batch_id) select 'rollups', xid, batch_id from batch")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    store(&db, &[check(1, Utc::now().timestamp_micros() + 1_000_000, common::Outcome::Up)]).await;
     let api = TestApi::start(&db.url).await;
     let system = api.json("/api/v1/system").await;
     let states: Vec<_> =
@@ -35,6 +41,11 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
     let running = &system["workers"][0];
     assert_eq!((&running["shards"], &running["lag_ms"], &running["missed"]), (&json!(200), &json!(1.5), &json!(3)));
     assert_eq!((&system["targets"], &system["checks_per_second"]), (&json!(2), &json!(2.0)));
+    assert_eq!(system["shards_held"], 200);
+    assert_eq!(
+        (&system["readers"][0]["name"], &system["readers"][0]["batches_behind"]),
+        (&json!("rollups"), &json!(1))
+    );
     assert_eq!(system["lists_differ"], true);
     assert_eq!(system["schema"]["version"], store::SCHEMA_VERSION);
     assert!(system["newest_check"].is_string());
