@@ -1,7 +1,9 @@
 //! Answers questions over HTTP; owns the migrations; never probes.
 
+mod answer;
 pub mod app;
 pub mod config;
+mod counts;
 mod cursor;
 mod error;
 mod guard;

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use common::target::micros_to_utc;
 use common::{Cause, TargetId};
 use serde::{Deserialize, Serialize};
 use store::{checks, targets};
 
 use super::parameters;
+use crate::answer::{Moment, milliseconds};
 use crate::cursor;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
@@ -62,14 +63,14 @@ struct Answer {
 
 #[derive(Serialize)]
 struct Window {
-    from: String,
-    to: String,
+    from: Moment,
+    to: Moment,
     seconds: f64,
 }
 
 #[derive(Serialize)]
 struct Row {
-    timestamp: String,
+    timestamp: Moment,
     code: Option<i16>,
     outcome: &'static str,
     cause: Option<Cause>,
@@ -137,21 +138,17 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
     let response = rows
         .into_iter()
         .map(|row| Row {
-            timestamp: rfc3339(row.started_at.unwrap_or(row.slot_at)),
+            timestamp: row.started_at.unwrap_or(row.slot_at).into(),
             code: row.code,
             outcome: row.outcome.label(),
             cause: row.outcome.cause(),
-            elapsed_ms: row.elapsed_us.map(|us| f64::from(us) / 1000.0),
+            elapsed_ms: row.elapsed_us.map(milliseconds),
             target: keys.get(&row.target_id).cloned().unwrap_or_default(),
         })
         .collect();
     Ok(Answer {
-        window: Window { from: rfc3339(from), to: rfc3339(micros_to_utc(to_us)), seconds: window.as_secs_f64() },
+        window: Window { from: from.into(), to: micros_to_utc(to_us).into(), seconds: window.as_secs_f64() },
         response,
         next,
     })
-}
-
-fn rfc3339(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

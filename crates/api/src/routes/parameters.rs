@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use actix_web::error::QueryPayloadError;
 use chrono::{DateTime, Utc};
+use store::windows::Which;
 
 use crate::error::ApiError;
 
@@ -55,4 +56,28 @@ pub(super) fn window(raw: Option<&str>, default: Duration) -> Result<Duration, A
             message: "window is a duration from 1s to 9600h, like 30s, 5m or 24h".to_owned(),
         }),
     }
+}
+
+/// The targets a request means: the one with a key, those with a label like
+/// `team:shop`, or all of them.
+pub(super) fn which<'a>(target: Option<&'a str>, label: Option<&'a str>) -> Result<Which<'a>, ApiError> {
+    let bad = |message: &str| ApiError::Parameter { name: "label", code: "invalid_scope", message: message.to_owned() };
+    match (target, label) {
+        (Some(_), Some(_)) => Err(bad("label and target exclude each other")),
+        (Some(key), None) => Ok(Which::Key(key)),
+        (None, Some(label)) => label
+            .split_once(':')
+            .map(|(name, value)| Which::Label(name, value))
+            .ok_or_else(|| bad("label is a name and a value, like team:shop")),
+        (None, None) => Ok(Which::Fleet),
+    }
+}
+
+/// There is no such target.
+pub(super) fn nobody(which: Which<'_>) -> ApiError {
+    ApiError::NotFound(match which {
+        Which::Label(name, value) => format!("no target has the label {name}:{value}"),
+        Which::Key(key) => format!("no target has the key {key:?}"),
+        Which::Fleet => "there are no targets".to_owned(),
+    })
 }

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use actix_web::{HttpResponse, web};
 use bytes::{BufMut, Bytes, BytesMut};
-use chrono::SecondsFormat;
 use common::TargetId;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
 use store::targets;
 
 use super::parameters;
+use crate::answer::Moment;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
 
@@ -39,7 +39,7 @@ struct Row<'a> {
     ok: bool,
     code: i16,
     elapsed: f64,
-    date: &'a str,
+    date: Moment,
     url: &'a RawValue,
 }
 
@@ -178,7 +178,7 @@ impl Reader {
                 ok: row.ok,
                 code: row.code.unwrap_or(0),
                 elapsed: f64::from(row.elapsed_us) / 1e6,
-                date: &row.started_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+                date: row.started_at.into(),
                 url: self.urls.get(&row.target_id).map_or(unknown, |url| url),
             };
             // Writing plain numbers and strings into memory does not fail.

@@ -1,11 +1,12 @@
 //! `GET /api/v1/system`: how lookout itself does.
 
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use store::windows::{self, Which};
 use store::workers::{self, Seen};
 
+use crate::answer::Moment;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
 
@@ -20,9 +21,9 @@ struct Answer {
     /// Slots due in a second, all targets together.
     checks_per_second: f64,
     /// The newest slot that is stored; null when there is none of the last day.
-    newest_check: Option<String>,
+    newest_check: Option<Moment>,
     /// Every hour before this is rolled up.
-    rolled_up_until: Option<String>,
+    rolled_up_until: Option<Moment>,
     /// Running workers with different target lists delete nothing of each other's.
     lists_differ: bool,
     /// Shards that a worker holds a lease on, of 256 in all.
@@ -55,8 +56,8 @@ struct Worker {
     /// `running`, `stopped` (cleanly) or `gone` (no report for 5 s).
     state: &'static str,
     version: String,
-    started_at: String,
-    seen_at: String,
+    started_at: Moment,
+    seen_at: Moment,
     shards: i64,
     lag_ms: f64,
     missed: i64,
@@ -88,8 +89,8 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
         schema: Schema { version, expected: store::SCHEMA_VERSION },
         targets: scope.as_ref().map_or(0, |scope| scope.active),
         checks_per_second: scope.map_or(0.0, |scope| scope.rate),
-        newest_check: newest_check.map(rfc3339),
-        rolled_up_until: rolled_up_until.map(rfc3339),
+        newest_check: newest_check.map(Moment::from),
+        rolled_up_until: rolled_up_until.map(Moment::from),
         lists_differ: digests.any(|digest| Some(digest) != first),
         shards_held: held.shards,
         lease_epochs: held.epochs,
@@ -115,8 +116,8 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
                     "gone"
                 },
                 version: worker.version.clone(),
-                started_at: rfc3339(worker.started_at),
-                seen_at: rfc3339(worker.seen_at),
+                started_at: worker.started_at.into(),
+                seen_at: worker.seen_at.into(),
                 shards: worker.shards,
                 lag_ms: worker.lag_us as f64 / 1000.0,
                 missed: worker.missed,
@@ -127,8 +128,4 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
             })
             .collect(),
     })
-}
-
-fn rfc3339(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

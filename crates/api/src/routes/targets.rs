@@ -1,12 +1,14 @@
 //! `GET /api/v1/targets` and `/api/v1/targets/{key}`: what is probed, and how it is.
 
 use actix_web::{HttpResponse, web};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::overview::{self, Overview};
+use store::windows::Which;
 
 use super::parameters;
+use crate::answer::{Moment, milliseconds};
 use crate::cursor;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
@@ -46,7 +48,7 @@ struct Target {
     expect_status: Vec<String>,
     labels: Value,
     source: String,
-    created_at: String,
+    created_at: Moment,
     /// `up`, `degraded`, `down`, or `unknown` while there is no verdict.
     state: String,
     /// The newest verdict.
@@ -55,7 +57,7 @@ struct Target {
 
 #[derive(Serialize)]
 struct LastCheck {
-    timestamp: String,
+    timestamp: Moment,
     cause: Option<String>,
     code: Option<i16>,
     elapsed_ms: Option<f64>,
@@ -66,7 +68,7 @@ struct Detail {
     #[serde(flatten)]
     target: Target,
     /// Since when it has been in this state, as far as the last 30 days tell.
-    since: Option<String>,
+    since: Option<Moment>,
 }
 
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
@@ -88,7 +90,7 @@ pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Resu
     let detail = within(PATIENCE, async {
         let mut connection = state.database().await?;
         let row = overview::list(&mut connection, "", Some(&key), 1).await?.pop();
-        let row = row.ok_or_else(|| ApiError::NotFound(format!("no target has the key {key:?}")))?;
+        let row = row.ok_or_else(|| parameters::nobody(Which::Key(&key)))?;
         let since = match &row.outcome {
             Some(outcome) => {
                 let back_to = Utc::now() - TimeDelta::days(30);
@@ -96,7 +98,7 @@ pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Resu
             }
             None => None,
         };
-        Ok(Detail { target: row.into(), since: since.map(rfc3339) })
+        Ok(Detail { target: row.into(), since: since.map(Moment::from) })
     })
     .await?;
     Ok(HttpResponse::Ok().json(detail))
@@ -115,18 +117,14 @@ impl From<Overview> for Target {
             expect_status: row.expect_status,
             labels: row.labels,
             source: row.source,
-            created_at: rfc3339(row.created_at),
+            created_at: row.created_at.into(),
             last_check: row.checked_at.map(|checked_at| LastCheck {
-                timestamp: rfc3339(checked_at),
+                timestamp: checked_at.into(),
                 cause: row.cause,
                 code: row.code,
-                elapsed_ms: row.elapsed_us.map(|us| f64::from(us) / 1000.0),
+                elapsed_ms: row.elapsed_us.map(milliseconds),
             }),
             state: row.outcome.unwrap_or_else(|| "unknown".to_owned()),
         }
     }
-}
-
-fn rfc3339(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

@@ -1,0 +1,242 @@
+//! What happened in a window: which sources tell it cheaply, and their counts in the
+//! form that answers have.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use common::{Cause, Counts};
+use serde::Serialize;
+use store::windows::{Bucket, Scope, Segment, Source};
+
+use crate::answer::Moment;
+
+/// Rows that are counted one by one at most.
+const MOST_ROWS: f64 = 50_000.0;
+
+/// Minute buckets that are read at most.
+const MOST_MINUTES: i64 = 200_000;
+
+/// What was counted, and when that was.
+#[derive(Serialize)]
+pub(crate) struct Span {
+    from: Moment,
+    to: Moment,
+    seconds: f64,
+    source: &'static str,
+}
+
+impl Span {
+    /// `[from, to)` as people read a window: the moment that ends it is inside.
+    pub(crate) fn new(from: DateTime<Utc>, to: DateTime<Utc>, source: Source) -> Self {
+        Self {
+            from: from.into(),
+            to: (to - MOMENT).into(),
+            seconds: (to - from).num_microseconds().unwrap_or(0) as f64 / 1e6,
+            source: source.label(),
+        }
+    }
+}
+
+/// The window of this length that ends now, as `[from, to)`: the slot that ends it
+/// is inside, the one a window before is not.
+pub(crate) fn until(now: DateTime<Utc>, window: TimeDelta) -> (DateTime<Utc>, DateTime<Utc>) {
+    (now - window + MOMENT, now + MOMENT)
+}
+
+/// The finest difference between two slots.
+const MOMENT: TimeDelta = TimeDelta::microseconds(1);
+
+/// Raw counts, and the two percentages that follow from them.
+#[derive(Serialize)]
+pub(crate) struct Measure {
+    counts: Totals,
+    no_response: NoResponse,
+    status_classes: StatusClasses,
+    /// Absent where a roll-up answers: it keeps classes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_codes: Option<BTreeMap<String, u64>>,
+    failure_percentage: Option<f64>,
+    coverage_percentage: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Totals {
+    up: u64,
+    degraded: u64,
+    down: u64,
+    missed: u64,
+    unknown: u64,
+    verdicts: u64,
+    due: u64,
+}
+
+/// A timeout or a reset after the response head is counted here too: roll-ups do not
+/// tell the two apart.
+#[derive(Serialize)]
+struct NoResponse {
+    dns: u64,
+    refused: u64,
+    timeout: u64,
+    reset: u64,
+    tls: u64,
+    protocol: u64,
+}
+
+#[derive(Serialize)]
+struct StatusClasses {
+    #[serde(rename = "1xx")]
+    informational: u64,
+    #[serde(rename = "2xx")]
+    success: u64,
+    #[serde(rename = "3xx")]
+    redirection: u64,
+    #[serde(rename = "4xx")]
+    client_error: u64,
+    #[serde(rename = "5xx")]
+    server_error: u64,
+}
+
+impl Measure {
+    /// Puts together what was counted, and the slots in gaps; those were due and nobody looked.
+    pub(crate) fn new(bucket: &Bucket, in_gaps: i64, source: Source) -> Self {
+        let mut counts = counts(bucket);
+        counts.missed += whole(in_gaps);
+        let down = |cause: Cause| whole(bucket.counts[FIRST_CAUSE + cause as usize]);
+        let class = |hundreds: usize| whole(bucket.counts[FIRST_CAUSE + Cause::ALL.len() + hundreds - 1]);
+        Self {
+            no_response: NoResponse {
+                dns: down(Cause::Dns),
+                refused: down(Cause::Refused),
+                timeout: down(Cause::Timeout),
+                reset: down(Cause::Reset),
+                tls: down(Cause::Tls),
+                protocol: down(Cause::Protocol),
+            },
+            status_classes: StatusClasses {
+                informational: class(1),
+                success: class(2),
+                redirection: class(3),
+                client_error: class(4),
+                server_error: class(5),
+            },
+            status_codes: (source == Source::Rows)
+                .then(|| bucket.codes.iter().map(|(code, count)| (code.to_string(), whole(*count))).collect()),
+            failure_percentage: percentage(counts.failure_ratio()),
+            coverage_percentage: percentage(counts.coverage()),
+            counts: Totals {
+                up: counts.up,
+                degraded: counts.degraded,
+                down: counts.down,
+                missed: counts.missed,
+                unknown: counts.unknown,
+                verdicts: counts.verdicts(),
+                due: counts.due(),
+            },
+        }
+    }
+}
+
+/// Where the causes begin among the counts of a bucket.
+const FIRST_CAUSE: usize = 4;
+
+/// How the slots of a bucket ended.
+pub(crate) fn counts(bucket: &Bucket) -> Counts {
+    let count = |index: usize| whole(bucket.counts[index]);
+    Counts {
+        up: count(0),
+        degraded: count(1),
+        missed: count(2),
+        unknown: count(3),
+        down: (FIRST_CAUSE..FIRST_CAUSE + Cause::ALL.len()).map(count).sum(),
+    }
+}
+
+fn whole(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// Percent with three decimals, which is what people can use.
+pub(crate) fn percentage(ratio: Option<f64>) -> Option<f64> {
+    ratio.map(|ratio| (ratio * 100_000.0).round() / 1000.0)
+}
+
+/// Whether the rows themselves answer for this window.
+pub(crate) fn has_few_rows(scope: &Scope, window: TimeDelta) -> bool {
+    scope.rate * window.num_milliseconds() as f64 / 1000.0 <= MOST_ROWS && window <= TimeDelta::days(7)
+}
+
+/// Which sources cover `[from, to)`, in order of time: exact where that is cheap.
+pub(crate) fn segments(
+    scope: &Scope,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    hours_until: Option<DateTime<Utc>>,
+) -> Vec<Segment> {
+    let window = to - from;
+    let is_fleet = scope.targets.is_none();
+    if has_few_rows(scope, window) {
+        return vec![Segment { source: Source::Rows, from, to }];
+    }
+    // Seconds are kept for two days.
+    let fine = if is_fleet { Source::Second } else { Source::Minute };
+    let is_fine_enough = if is_fleet {
+        window <= TimeDelta::hours(47)
+    } else {
+        scope.active.max(1) * window.num_minutes() <= MOST_MINUTES && window <= TimeDelta::days(29)
+    };
+    let hours_end = floor(hours_until.unwrap_or(from).min(to), Source::Hour);
+    let start = if window <= TimeDelta::days(90) { Source::Hour } else { Source::Day };
+    if is_fine_enough || hours_end <= floor(from, start) {
+        return vec![Segment { source: fine, from: floor(from, fine), to }];
+    }
+    let mut segments = Vec::new();
+    let mut at = floor(from, start);
+    if start == Source::Day && floor(hours_end, Source::Day) > at {
+        segments.push(Segment { source: Source::Day, from: at, to: floor(hours_end, Source::Day) });
+        at = floor(hours_end, Source::Day);
+    }
+    if hours_end > at {
+        segments.push(Segment { source: Source::Hour, from: at, to: hours_end });
+    }
+    segments.push(Segment { source: fine, from: hours_end, to });
+    segments
+}
+
+fn floor(at: DateTime<Utc>, source: Source) -> DateTime<Utc> {
+    if source == Source::Rows { at } else { at.duration_trunc(source.bucket()).unwrap_or(at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn sources(scope: &Scope, window: TimeDelta) -> Vec<Source> {
+        let to = at("2026-11-21T12:34:56Z");
+        let segments = segments(scope, to - window, to, Some(at("2026-11-21T12:00:00Z")));
+        // They cover the window without a hole or an overlap.
+        assert!(segments[0].from <= to - window && segments[segments.len() - 1].to == to, "{segments:?}");
+        assert!(segments.windows(2).all(|pair| pair[0].to == pair[1].from), "{segments:?}");
+        segments.iter().map(|segment| segment.source).collect()
+    }
+
+    #[test]
+    fn the_finest_source_that_is_cheap_answers() {
+        let one = Scope { targets: Some(vec![1]), active: 1, rate: 0.1 };
+        let team = Scope { targets: Some(vec![1; 500]), active: 500, rate: 50.0 };
+        let fleet = Scope { targets: None, active: 50_000, rate: 5_000.0 };
+        assert_eq!(sources(&one, TimeDelta::days(1)), [Source::Rows]);
+        assert_eq!(sources(&one, TimeDelta::days(20)), [Source::Minute]);
+        assert_eq!(sources(&one, TimeDelta::days(60)), [Source::Hour, Source::Minute]);
+        assert_eq!(sources(&one, TimeDelta::days(400)), [Source::Day, Source::Hour, Source::Minute]);
+        assert_eq!(sources(&team, TimeDelta::minutes(5)), [Source::Rows]);
+        assert_eq!(sources(&team, TimeDelta::hours(6)), [Source::Minute]);
+        assert_eq!(sources(&team, TimeDelta::days(1)), [Source::Hour, Source::Minute]);
+        assert_eq!(sources(&fleet, TimeDelta::seconds(5)), [Source::Rows]);
+        assert_eq!(sources(&fleet, TimeDelta::minutes(5)), [Source::Second]);
+        assert_eq!(sources(&fleet, TimeDelta::days(30)), [Source::Hour, Source::Second]);
+    }
+}
