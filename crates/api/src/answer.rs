@@ -1,7 +1,9 @@
 //! What several answers share, and how it is written.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use common::Cause;
 use serde::{Serialize, Serializer};
+use store::checks::CheckRow;
 
 /// A moment: RFC 3339 in UTC, to the microsecond.
 #[derive(Debug, Clone, Copy)]
@@ -22,4 +24,55 @@ impl Serialize for Moment {
 /// Microseconds as the milliseconds that answers give.
 pub(crate) fn milliseconds(us: i32) -> f64 {
     f64::from(us) / 1000.0
+}
+
+/// How a slot ended. The first three are verdicts on the target; `missed` (lookout was late
+/// or not running) and `unknown` (the fault was lookout's own) stay out of every ratio.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Up,
+    Degraded,
+    Down,
+    Missed,
+    Unknown,
+}
+
+impl From<common::Outcome> for Outcome {
+    fn from(outcome: common::Outcome) -> Self {
+        match outcome {
+            common::Outcome::Up => Self::Up,
+            common::Outcome::Degraded => Self::Degraded,
+            common::Outcome::Down(_) => Self::Down,
+            common::Outcome::Missed => Self::Missed,
+            common::Outcome::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// One slot: a moment at which a target was due, and what came of it.
+#[derive(Serialize)]
+pub(crate) struct Slot {
+    /// When the check started; when it was due, if it never did.
+    timestamp: Moment,
+    /// The status code of the answer; null without one.
+    code: Option<i16>,
+    outcome: Outcome,
+    /// Why it is down; null unless it is.
+    cause: Option<Cause>,
+    /// From the first network operation to the response head, or how long was waited for
+    /// it, in milliseconds; null when the check never started.
+    elapsed_ms: Option<f64>,
+}
+
+impl From<&CheckRow> for Slot {
+    fn from(row: &CheckRow) -> Self {
+        Self {
+            timestamp: row.started_at.unwrap_or(row.slot_at).into(),
+            code: row.code,
+            outcome: row.outcome.into(),
+            cause: row.outcome.cause(),
+            elapsed_ms: row.elapsed_us.map(milliseconds),
+        }
+    }
 }

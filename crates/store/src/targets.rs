@@ -159,17 +159,6 @@ fn expected_ranges(target: &TargetSpec) -> String {
     target.expect_status.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// The target of a key, also one that is no longer probed.
-///
-/// # Errors
-/// Whatever Postgres reports.
-pub async fn find(connection: &mut PgConnection, key: &str) -> Result<Option<TargetId>, StoreError> {
-    // Index: target_key_unique.
-    Ok(sqlx::query_scalar!(r#"select target_id as "target_id: TargetId" from target where key = $1"#, key)
-        .fetch_optional(connection)
-        .await?)
-}
-
 /// The targets of a URL as written, also those no longer probed.
 ///
 /// # Errors

@@ -229,28 +229,35 @@ async fn read_rows(
     Ok(())
 }
 
-/// Slots in `[from, to)` that lie in gaps.
+/// Slots in `[from, to)` that lie in gaps, for each of these `from`.
 ///
 /// # Errors
 /// Whatever Postgres reports.
 pub async fn gap_slots(
     connection: &mut PgConnection,
     scope: &Scope,
-    from: DateTime<Utc>,
+    from: &[DateTime<Utc>],
     to: DateTime<Utc>,
-) -> Result<i64, StoreError> {
-    // A gap begins on a slot, so those before a moment are counted by rounding up.
+) -> Result<Vec<i64>, StoreError> {
+    // Index: gap_pkey for some targets. A gap begins on a slot, so those before a
+    // moment are counted by rounding up.
     Ok(sqlx::query_scalar!(
         r#"select coalesce(sum(
                    ceil(extract(epoch from least(to_at, $2) - from_at) * 1000 / interval_ms)
-                 - ceil(extract(epoch from greatest(from_at, $1) - from_at) * 1000 / interval_ms)
+                 - ceil(extract(epoch from greatest(from_at, begin_at) - from_at) * 1000 / interval_ms)
                ), 0)::int8 as "slots!"
-           from gap join target using (target_id)
-           where from_at < $2 and to_at > $1 and ($3::int4[] is null or target_id = any($3))"#,
+           from unnest($1::timestamptz[]) with ordinality as asked (begin_at, place)
+           left join (
+               select from_at, to_at, interval_ms from gap join target using (target_id)
+               where from_at < $2 and to_at > (select min(begin_at) from unnest($1::timestamptz[]) as begin_at)
+                 and ($3::int4[] is null or target_id = any($3))
+           ) as known on to_at > begin_at
+           group by place
+           order by place"#,
         from,
         to,
         scope.targets.as_deref(),
     )
-    .fetch_one(connection)
+    .fetch_all(connection)
     .await?)
 }

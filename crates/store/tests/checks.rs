@@ -16,7 +16,8 @@ use sqlx::PgPool;
 use store::batches::{self, Gap, GapReason, Written};
 use store::status::{self, Filter, InStartOrder, Position};
 use store::testing::TestDb;
-use store::{StoreError, leases, partitions, targets};
+use store::windows::{self, Scope};
+use store::{StoreError, checks, leases, partitions, targets};
 
 /// Noon, so that a few hours around it are the same day.
 const NOON_US: i64 = 1_795_262_400_000_000;
@@ -397,4 +398,93 @@ async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
     leases::release(&mut connection, "w1", &[Shard(3)], released, Some(ahead)).await.unwrap();
     let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
     assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
+}
+
+#[tokio::test]
+async fn a_window_of_some_targets_is_theirs_whether_few_or_many_and_however_old_their_checks() {
+    let db = database().await;
+    // 1,500 fast targets that are new, of 3,000; before them, long stretches of the others alone.
+    sqlx::query(
+        "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source)
+         select 't' || n, 't', 'http://h/', 1000, 500, 500, '{200-299}', 'file' from generate_series(1, 3000) n",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    sqlx::query(
+        "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, outcome, code)
+         select at + n * interval '1 us', at, 1, n, 1, 'up'::outcome, 200
+         from generate_series($1 - interval '2 hours', $1, interval '5 minutes') at, generate_series(1501, 3000) n
+         union all
+         select at + n * interval '1 us', at, 1, n, 1, 'up'::outcome, 200
+         from generate_series($1 - interval '2 minutes', $1, interval '1 minute') at, generate_series(1, 1500) n",
+    )
+    .bind(micros_to_utc(NOON_US))
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let mut connection = db.pool.acquire().await.unwrap();
+    let until = micros_to_utc(NOON_US) + TimeDelta::seconds(1);
+    let window = (until - TimeDelta::hours(3), TargetId(i32::MAX));
+    let everything = checks::window(&mut connection, None, window, until, 1_000_000).await.unwrap();
+    assert_eq!(everything.len(), 25 * 1500 + 3 * 1500);
+    let few: Vec<i32> = vec![7, 9, 1501, 4000];
+    let many: Vec<i32> = (1..=1500).collect();
+    let most: Vec<i32> = (1000..=3000).collect();
+    for (targets, rate) in [(&few, 3.0), (&many, 1500.0), (&most, 2000.0), (&most, 0.0), (&few, 1e-9)] {
+        let scope = Scope { targets: Some(targets.clone()), active: 1, rate };
+        let theirs: Vec<_> = everything.iter().filter(|row| targets.contains(&row.target_id.0)).collect();
+        let (mut read, mut after) = (Vec::new(), window);
+        loop {
+            let page = checks::window(&mut connection, Some(&scope), after, until, 499).await.unwrap();
+            let Some(last) = page.last() else { break };
+            assert!(page.len() <= 499);
+            after = (last.slot_at, last.target_id);
+            read.extend(page);
+        }
+        assert!(read.iter().eq(theirs.iter().copied()), "{} of {} at {rate}/s", read.len(), theirs.len());
+    }
+}
+
+#[tokio::test]
+async fn the_newest_slots_of_a_target_come_with_their_phases() {
+    let db = database().await;
+    let batch = [check(1, 0, Outcome::Up), check(2, 5, Outcome::Up), check(1, 10, Outcome::Missed)];
+    write(&db.pool, &batch).await.unwrap();
+    let newest = checks::newest(&mut db.pool.acquire().await.unwrap(), TargetId(1), 50).await.unwrap();
+    let phases: Vec<_> = newest.iter().map(|slot| (slot.dns_us, slot.connect_us, slot.first_byte_us)).collect();
+    assert_eq!(phases, [(None, None, None), (None, Some(300), Some(1_100))]);
+    assert_eq!(newest[0].check.outcome, Outcome::Missed);
+    let one = checks::newest(&mut db.pool.acquire().await.unwrap(), TargetId(1), 1).await.unwrap();
+    assert_eq!(one, newest[..1]);
+}
+
+#[tokio::test]
+async fn slots_in_gaps_are_counted_for_each_window_they_reach_into() {
+    let db = database().await;
+    sqlx::query(
+        "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source)
+         values ('a', 'a', 'http://h/', 1000, 500, 500, '{200-299}', 'file')",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let mut connection = db.pool.acquire().await.unwrap();
+    let second = |second: i64| NOON_US + second * 1_000_000;
+    // Slots at 0 to 10, and at 100 to 104.
+    let gap = |from, to| Gap {
+        target_id: TargetId(1),
+        from_us: second(from),
+        to_us: second(to) + 1,
+        reason: GapReason::NoWorker,
+    };
+    batches::write_gaps(&mut connection, &[gap(0, 10), gap(100, 104)]).await.unwrap();
+    let from: Vec<_> = [-60, 4, 50, 103, 200].map(|from| micros_to_utc(second(from))).to_vec();
+    for (targets, expected) in [(None, [15, 11, 4, 1, 0]), (Some(vec![1]), [15, 11, 4, 1, 0]), (Some(vec![2]), [0; 5])]
+    {
+        let scope = Scope { targets, active: 1, rate: 1.0 };
+        // The last slot of all lies beyond the windows.
+        let slots = windows::gap_slots(&mut connection, &scope, &from, micros_to_utc(second(104))).await.unwrap();
+        assert_eq!(slots, expected);
+    }
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 use chrono::{TimeDelta, Utc};
+use common::TargetId;
 use common::target::micros_to_utc;
-use common::{Cause, TargetId};
 use serde::{Deserialize, Serialize};
+use store::windows::{self, Which};
 use store::{checks, targets};
 
 use super::parameters;
-use crate::answer::{Moment, milliseconds};
+use crate::answer::{Moment, Slot};
 use crate::cursor;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
@@ -30,6 +31,7 @@ const PAGE: i64 = 500;
 pub(super) struct Query {
     window: Option<String>,
     target: Option<String>,
+    label: Option<String>,
     cursor: Option<String>,
     limit: Option<String>,
 }
@@ -40,6 +42,7 @@ pub(super) struct Query {
 struct Position {
     window_us: i64,
     target: Option<i32>,
+    label: Option<String>,
     to_us: i64,
     slot_us: i64,
     after_target: i32,
@@ -70,11 +73,8 @@ struct Window {
 
 #[derive(Serialize)]
 struct Row {
-    timestamp: Moment,
-    code: Option<i16>,
-    outcome: &'static str,
-    cause: Option<Cause>,
-    elapsed_ms: Option<f64>,
+    #[serde(flatten)]
+    slot: Slot,
     target: String,
 }
 
@@ -86,21 +86,21 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
     let window = parameters::window(query.window.as_deref(), DEFAULT_WINDOW)?;
     let window_us = window.as_micros() as i64;
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
+    let which = parameters::which(query.target.as_deref(), query.label.as_deref())?;
     let continued: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
 
     let mut connection = state.database().await?;
-    let target = match &query.target {
-        Some(key) => Some(
-            targets::find(&mut connection, key)
-                .await?
-                .ok_or_else(|| ApiError::NotFound(format!("no target has the key {key:?}")))?,
-        ),
-        None => None,
+    let scope = match which {
+        Which::Fleet => None,
+        _ => Some(windows::scope(&mut connection, which).await?.ok_or_else(|| parameters::nobody(which))?),
     };
-    if continued
-        .as_ref()
-        .is_some_and(|position| position.window_us != window_us || position.target != target.map(|id| id.0))
-    {
+    let target = match (which, scope.as_ref().and_then(|scope| scope.targets.as_deref())) {
+        (Which::Key(_), Some(&[target])) => Some(target),
+        _ => None,
+    };
+    if continued.as_ref().is_some_and(|position| {
+        (position.window_us, position.target, &position.label) != (window_us, target, &query.label)
+    }) {
         return Err(cursor::invalid());
     }
     // A cursor may be made up: its moments have to lie where ours do.
@@ -114,7 +114,7 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
         (micros_to_utc(position.slot_us).max(from), TargetId(position.after_target))
     });
 
-    let mut rows = checks::window(&mut connection, target, after, micros_to_utc(to_us), limit + 1).await?;
+    let mut rows = checks::window(&mut connection, scope.as_ref(), after, micros_to_utc(to_us), limit + 1).await?;
     let has_more = rows.len() as i64 > limit;
     rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let mut ids: Vec<i32> = rows.iter().map(|row| row.target_id.0).collect();
@@ -129,22 +129,16 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
     let next = rows.last().filter(|_| has_more).map(|last| {
         cursor::encode(&Position {
             window_us,
-            target: target.map(|id| id.0),
+            target,
+            label: query.label.clone(),
             to_us,
             slot_us: last.slot_at.timestamp_micros(),
             after_target: last.target_id.0,
         })
     });
     let response = rows
-        .into_iter()
-        .map(|row| Row {
-            timestamp: row.started_at.unwrap_or(row.slot_at).into(),
-            code: row.code,
-            outcome: row.outcome.label(),
-            cause: row.outcome.cause(),
-            elapsed_ms: row.elapsed_us.map(milliseconds),
-            target: keys.get(&row.target_id).cloned().unwrap_or_default(),
-        })
+        .iter()
+        .map(|row| Row { slot: row.into(), target: keys.get(&row.target_id).cloned().unwrap_or_default() })
         .collect();
     Ok(Answer {
         window: Window { from: from.into(), to: micros_to_utc(to_us).into(), seconds: window.as_secs_f64() },

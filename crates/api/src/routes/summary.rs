@@ -84,7 +84,7 @@ async fn answer(state: &State, query: &Query, now: DateTime<Utc>) -> Result<Answ
     for segment in &segments {
         windows::read(&mut connection, &scope, *segment, DateTime::UNIX_EPOCH, step, &mut steps).await?;
     }
-    let in_gaps = windows::gap_slots(&mut connection, &scope, from, to).await?;
+    let in_gaps = windows::gap_slots(&mut connection, &scope, &[from], to).await?.first().copied().unwrap_or(0);
 
     let mut total = Bucket::default();
     steps.values().for_each(|bucket| total.add(bucket));

@@ -43,6 +43,45 @@ async fn the_window_holds_every_outcome_and_nothing_older() {
     api.stop().await;
 }
 
+#[tokio::test]
+async fn a_label_narrows_the_window_to_its_targets() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    let ago = |seconds: i64| now - seconds * 1_000_000;
+    let mut checks: Vec<_> = (1..=20).flat_map(|n| [1, 2].map(|target| check(target, ago(n), Outcome::Up))).collect();
+    checks.push(check(1, ago(90), Outcome::Down(Cause::Tls)));
+    store(&db, &checks).await;
+    sqlx::query("update target set labels = '{\"team\": \"shop\", \"tier\": \"1\"}' where key = 'a'")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    let api = TestApi::start(&db.url).await;
+    let keys = |answer: &Value| {
+        let rows = answer["response"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["target"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&api.json("/api/v1/checks?label=team:shop").await), ["a"; 21]);
+    assert_eq!(keys(&api.json("/api/v1/checks?label=tier:1&window=30s").await), ["a"; 20]);
+
+    // Its pages follow each other, and its cursor is good for nothing else.
+    let first = api.json("/api/v1/checks?label=team:shop&limit=1").await;
+    assert_eq!(first["response"][0]["cause"], "tls");
+    let next = first["next"].as_str().unwrap();
+    let second = api.json(&format!("/api/v1/checks?label=team:shop&limit=20&cursor={next}")).await;
+    assert_eq!((keys(&second).len(), &second["next"]), (20, &Value::Null));
+    for (query, status) in [
+        (format!("label=tier:1&cursor={next}"), 400),
+        (format!("cursor={next}"), 400),
+        (format!("target=a&cursor={next}"), 400),
+        ("label=team:shop&target=a".to_owned(), 400),
+        ("label=team".to_owned(), 400),
+        ("label=team:none".to_owned(), 404),
+    ] {
+        assert_eq!(api.get(&format!("/api/v1/checks?{query}")).await.status(), status, "{query}");
+    }
+    api.stop().await;
+}
+
 /// A cursor that decodes and that nobody was given.
 fn forged(to_us: i64, slot_us: i64, after_target: i32) -> String {
     use base64::Engine;
