@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use common::{Cause, Counts};
 use serde::Serialize;
-use store::windows::{Bucket, Scope, Segment, Source};
+use store::PgConnection;
+use store::windows::{self, Bucket, Scope, Segment, Source};
 
 use crate::answer::Moment;
+use crate::error::ApiError;
 
 /// Rows that are counted one by one at most.
 const MOST_ROWS: f64 = 50_000.0;
@@ -40,6 +42,8 @@ impl Span {
 /// The window of this length that ends now, as `[from, to)`: the slot that ends it
 /// is inside, the one a window before is not.
 pub(crate) fn until(now: DateTime<Utc>, window: TimeDelta) -> (DateTime<Utc>, DateTime<Utc>) {
+    // Postgres knows no nanoseconds: what it calls this moment has to be what we do.
+    let now = now.trunc_subsecs(6);
     (now - window + MOMENT, now + MOMENT)
 }
 
@@ -158,6 +162,49 @@ fn whole(count: i64) -> u64 {
 /// Percent with three decimals, which is what people can use.
 pub(crate) fn percentage(ratio: Option<f64>) -> Option<f64> {
     ratio.map(|ratio| (ratio * 100_000.0).round() / 1000.0)
+}
+
+/// Windows of one target, each of whole minutes, the shortest first; all end at `now`.
+///
+/// The longest that rows answer is read once, minute by minute from its end backwards, so
+/// that the others are the newest of its minutes.
+pub(crate) async fn nested(
+    connection: &mut PgConnection,
+    target: &Scope,
+    now: DateTime<Utc>,
+    lengths: &[TimeDelta],
+) -> Result<Vec<(Span, Measure)>, ApiError> {
+    let minute = TimeDelta::minutes(1);
+    let longest = lengths.iter().copied().filter(|length| has_few_rows(target, *length)).max();
+    let mut newest = BTreeMap::new();
+    if let Some(length) = longest {
+        let (from, to) = until(now, length);
+        let rows = Segment { source: Source::Rows, from, to };
+        windows::read(connection, target, rows, from, minute, &mut newest).await?;
+    }
+    let mut counted = Vec::new();
+    for length in lengths {
+        let (from, to) = until(now, *length);
+        let mut total = Bucket::default();
+        if has_few_rows(target, *length) {
+            newest.range(from..).for_each(|(_, bucket)| total.add(bucket));
+            counted.push((from, Source::Rows, total));
+        } else {
+            let segment = Segment { source: Source::Minute, from: floor(from, Source::Minute), to };
+            let mut minutes = BTreeMap::new();
+            windows::read(connection, target, segment, segment.from, *length * 2, &mut minutes).await?;
+            minutes.values().for_each(|bucket| total.add(bucket));
+            counted.push((segment.from, Source::Minute, total));
+        }
+    }
+    let (_, to) = until(now, TimeDelta::zero());
+    let starts: Vec<_> = counted.iter().map(|(from, ..)| *from).collect();
+    let in_gaps = windows::gap_slots(connection, target, &starts, to).await?;
+    Ok(counted
+        .into_iter()
+        .zip(in_gaps)
+        .map(|((from, source, total), in_gaps)| (Span::new(from, to, source), Measure::new(&total, in_gaps, source)))
+        .collect())
 }
 
 /// Whether the rows themselves answer for this window.

@@ -4,11 +4,13 @@ use actix_web::{HttpResponse, web};
 use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::checks::{self, TimedCheck};
 use store::overview::{self, Overview};
-use store::windows::Which;
+use store::windows::{Scope, Which};
 
 use super::parameters;
-use crate::answer::{Moment, milliseconds};
+use crate::answer::{Moment, Slot, milliseconds};
+use crate::counts::{self, Measure, Span};
 use crate::cursor;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
@@ -22,6 +24,18 @@ pub(super) struct Query {
     cursor: Option<String>,
     limit: Option<String>,
 }
+
+/// What the detail of a target counts.
+const WINDOWS: [(&str, TimeDelta); 5] = [
+    ("1m", TimeDelta::minutes(1)),
+    ("5m", TimeDelta::minutes(5)),
+    ("15m", TimeDelta::minutes(15)),
+    ("1h", TimeDelta::hours(1)),
+    ("24h", TimeDelta::hours(24)),
+];
+
+/// How many slots it shows one by one.
+const LAST_CHECKS: i64 = 50;
 
 /// Where a list goes on.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +83,38 @@ struct Detail {
     target: Target,
     /// Since when it has been in this state, as far as the last 30 days tell.
     since: Option<Moment>,
+    /// How it did lately, in windows that end now: the shortest first.
+    windows: Vec<Window>,
+    /// Its newest slots, at most 50, the newest first; with `missed` and `unknown`.
+    last_checks: Vec<TimedSlot>,
+}
+
+#[derive(Serialize)]
+struct Window {
+    name: &'static str,
+    #[serde(flatten)]
+    span: Span,
+    #[serde(flatten)]
+    measure: Measure,
+}
+
+#[derive(Serialize)]
+struct TimedSlot {
+    #[serde(flatten)]
+    slot: Slot,
+    /// Where the time went; null where nothing is known of it.
+    phases: Option<Phases>,
+}
+
+/// Where the time of a check went. Redirects add up.
+#[derive(Serialize)]
+struct Phases {
+    /// Name lookup, in milliseconds; null where there was none.
+    dns_ms: Option<f64>,
+    /// TCP connect and TLS handshake, in milliseconds; null where there was none.
+    connect_ms: Option<f64>,
+    /// From the connected socket to the response head, in milliseconds; null without one.
+    first_byte_ms: Option<f64>,
 }
 
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
@@ -91,14 +137,21 @@ pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Resu
         let mut connection = state.database().await?;
         let row = overview::list(&mut connection, "", Some(&key), 1).await?.pop();
         let row = row.ok_or_else(|| parameters::nobody(Which::Key(&key)))?;
+        let (id, now) = (row.target_id, Utc::now());
         let since = match &row.outcome {
-            Some(outcome) => {
-                let back_to = Utc::now() - TimeDelta::days(30);
-                overview::since(&mut connection, row.target_id, outcome, back_to).await?
-            }
+            Some(outcome) => overview::since(&mut connection, id, outcome, now - TimeDelta::days(30)).await?,
             None => None,
         };
-        Ok(Detail { target: row.into(), since: since.map(Moment::from) })
+        let scope = Scope { targets: Some(vec![id.0]), active: 1, rate: 1000.0 / f64::from(row.interval_ms) };
+        let windows = counts::nested(&mut connection, &scope, now, &WINDOWS.map(|(_, length)| length)).await?;
+        let windows = WINDOWS.into_iter().zip(windows);
+        let last_checks = checks::newest(&mut connection, id, LAST_CHECKS).await?;
+        Ok(Detail {
+            target: row.into(),
+            since: since.map(Moment::from),
+            windows: windows.map(|((name, _), (span, measure))| Window { name, span, measure }).collect(),
+            last_checks: last_checks.iter().map(TimedSlot::from).collect(),
+        })
     })
     .await?;
     Ok(HttpResponse::Ok().json(detail))
@@ -126,5 +179,14 @@ impl From<Overview> for Target {
             }),
             state: row.outcome.unwrap_or_else(|| "unknown".to_owned()),
         }
+    }
+}
+
+impl From<&TimedCheck> for TimedSlot {
+    fn from(row: &TimedCheck) -> Self {
+        let phases = [row.dns_us, row.connect_us, row.first_byte_us];
+        let [dns_ms, connect_ms, first_byte_ms] = phases.map(|us| us.map(milliseconds));
+        let is_known = phases.iter().any(Option::is_some);
+        Self { slot: (&row.check).into(), phases: is_known.then_some(Phases { dns_ms, connect_ms, first_byte_ms }) }
     }
 }

@@ -1,6 +1,7 @@
 use chrono::Utc;
-use common::{Cause, Outcome};
+use common::{Cause, Outcome, Phases, TargetId};
 use serde_json::{Value, json};
+use store::batches::{self, Gap, GapReason};
 use store::testing::TestDb;
 
 use crate::support::{TestApi, check, store};
@@ -38,6 +39,77 @@ async fn a_target_tells_its_state_and_since_when() {
     let b = api.json("/api/v1/targets/b").await;
     assert_eq!((&b["state"], &b["last_check"], &b["since"]), (&json!("unknown"), &Value::Null, &Value::Null));
     assert_eq!(api.get("/api/v1/targets/nobody").await.status(), 404);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_shows_how_it_did_in_five_windows_and_its_newest_slots() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    let ago = |seconds: i64| now - seconds * 1_000_000;
+    let mut checks = vec![
+        check(1, ago(10), Outcome::Up),
+        check(1, ago(20), Outcome::Down(Cause::Status)),
+        check(1, ago(100), Outcome::Down(Cause::Timeout)),
+        check(1, ago(600), Outcome::Missed),
+        check(1, ago(2_000), Outcome::Degraded),
+        check(1, ago(80_000), Outcome::Up),
+        check(1, ago(90_000), Outcome::Up),
+        check(2, ago(10), Outcome::Up),
+    ];
+    checks[0].phases = Phases { dns_us: None, connect_us: Some(1_500), first_byte_us: Some(10_000) };
+    store(&db, &checks).await;
+    // Three one-second slots nobody watched; at ten seconds they are one.
+    let from_us = ago(1_500);
+    let gap = Gap { target_id: TargetId(1), from_us, to_us: from_us + 2_000_001, reason: GapReason::NoWorker };
+    batches::write_gaps(&mut db.pool.acquire().await.unwrap(), &[gap]).await.unwrap();
+    let api = TestApi::start(&db.url).await;
+    // Said to be due every second, a day is counted in minutes; every ten, by rows.
+    for (interval_ms, source) in [(1_000, "minute"), (10_000, "rows")] {
+        sqlx::query("update target set interval_ms = $1, timeout_ms = 500")
+            .bind(interval_ms)
+            .execute(&db.pool)
+            .await
+            .unwrap();
+        let a = api.json("/api/v1/targets/a").await;
+        let windows = a["windows"].as_array().unwrap();
+        let told = |name: &str| windows.iter().map(|window| window[name].clone()).collect::<Vec<_>>();
+        assert_eq!(told("name"), ["1m", "5m", "15m", "1h", "24h"]);
+        assert_eq!(told("failure_percentage"), [json!(50.0), json!(66.667), json!(66.667), json!(50.0), json!(40.0)]);
+        assert_eq!(told("source"), ["rows", "rows", "rows", "rows", source]);
+        assert_eq!(told("seconds")[..4], [60.0, 300.0, 900.0, 3600.0]);
+        let counts = |name: &str| windows.iter().map(|window| window["counts"][name].clone()).collect::<Vec<_>>();
+        assert_eq!(counts("verdicts"), [2, 3, 3, 4, 5]);
+        assert_eq!(windows[3]["no_response"]["timeout"], 1);
+        assert_eq!(windows[3]["status_codes"], json!({"200": 2, "500": 1}));
+        assert_eq!(windows[4]["status_classes"]["2xx"], 3);
+        assert_eq!(windows[4].get("status_codes").is_some(), source == "rows");
+        let day = &windows[4];
+        let from: chrono::DateTime<Utc> = day["from"].as_str().unwrap().parse().unwrap();
+        let to: chrono::DateTime<Utc> = day["to"].as_str().unwrap().parse().unwrap();
+        let seconds = (to - from).num_microseconds().unwrap() + 1;
+        assert_eq!(day["seconds"], seconds as f64 / 1e6);
+        assert!((86_400_000_000..86_460_000_000).contains(&seconds));
+        assert_eq!(counts("missed"), if source == "rows" { [0, 0, 1, 2, 2] } else { [0, 0, 1, 4, 4] });
+        // The same as the summary says.
+        let summary = api.json("/api/v1/summary?target=a&window=1h").await;
+        for field in ["counts", "no_response", "status_codes", "coverage_percentage"] {
+            assert_eq!(windows[3][field], summary[field], "{field}");
+        }
+    }
+    let a = api.json("/api/v1/targets/a").await;
+    let last = a["last_checks"].as_array().unwrap();
+    let outcomes: Vec<_> = last.iter().map(|slot| slot["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["up", "down", "down", "missed", "degraded", "up", "up"]);
+    assert_eq!(last[0]["phases"], json!({"dns_ms": null, "connect_ms": 1.5, "first_byte_ms": 10.0}));
+    assert_eq!(
+        (&last[1]["phases"], &last[1]["cause"], &last[1]["code"]),
+        (&Value::Null, &json!("status"), &json!(500))
+    );
+    assert_eq!(last[3]["elapsed_ms"], Value::Null);
+    let many: Vec<_> = (0..60).map(|n| check(2, ago(100 + n), Outcome::Up)).collect();
+    store(&db, &many).await;
+    assert_eq!(api.json("/api/v1/targets/b").await["last_checks"].as_array().unwrap().len(), 50);
     api.stop().await;
 }
 
