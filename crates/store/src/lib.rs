@@ -7,11 +7,14 @@ pub mod cursors;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
+pub mod events;
+pub mod incidents;
 pub mod leases;
 pub mod overview;
 pub mod partitions;
 pub mod pool;
 pub mod rollups;
+pub mod services;
 pub mod status;
 pub mod targets;
 #[cfg(feature = "testing")]
@@ -22,13 +25,16 @@ pub mod workers;
 pub use error::StoreError;
 pub use sqlx::{PgConnection, PgPool};
 
+/// A transaction that is rolled back unless it is committed.
+pub type Transaction<'c> = sqlx::Transaction<'c, sqlx::Postgres>;
+
 /// A connection lent by a pool.
 pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 
 /// The newest migration this code was written for.
 ///
 /// `worker` waits for it; a test holds it against the migrations themselves.
-pub const SCHEMA_VERSION: i32 = 14;
+pub const SCHEMA_VERSION: i32 = 15;
 
 /// Puts an outcome together from the labels of its two columns.
 fn outcome(label: &str, cause: Option<&str>) -> Result<common::Outcome, StoreError> {

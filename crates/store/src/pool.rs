@@ -27,7 +27,7 @@ impl PoolSettings {
     /// For the worker: few connections, plans kept.
     pub const WORKER: Self = Self {
         application: "lookout worker",
-        max_connections: 4,
+        max_connections: 5,
         acquire_timeout: Duration::from_secs(3),
         statement_timeout: Duration::from_secs(30),
         custom_plans: false,
@@ -111,6 +111,17 @@ pub async fn schema_version(pool: &PgPool) -> Result<Option<i32>, StoreError> {
 pub async fn answers(connection: &mut sqlx::PgConnection) -> Result<(), StoreError> {
     sqlx::query("select 1").execute(connection).await?;
     Ok(())
+}
+
+/// A transaction whose statements all see the database as it is at one moment.
+/// One that meets another's newer write fails with [`StoreError::Unavailable`], to be begun again.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn begin_at_one_moment(connection: &mut sqlx::PgConnection) -> Result<crate::Transaction<'_>, StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query("set transaction isolation level repeatable read").execute(&mut *transaction).await?;
+    Ok(transaction)
 }
 
 /// A connection from the pool, within its acquire timeout.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{Acquire, PgConnection};
 
 use crate::StoreError;
+use crate::cursors::{self, Position};
 
 /// The name of our cursor.
 const READER: &str = "rollups";
@@ -39,24 +40,20 @@ pub async fn compute(
     keep_from: DateTime<Utc>,
 ) -> Result<i64, StoreError> {
     let mut transaction = connection.begin().await?;
-    let cursor =
-        sqlx::query!(r#"select xid::text as "xid!", batch_id, state from cursor where reader = $1 for update"#, READER)
-            .fetch_optional(&mut *transaction)
-            .await?;
-    let (xid, batch_id) = cursor.as_ref().map_or(("0", 0), |cursor| (cursor.xid.as_str(), cursor.batch_id));
+    let mut saved = cursors::lock(&mut transaction, READER).await?;
     // Index: batch_xid. Only batches that nothing older can still join.
     let new = sqlx::query!(
         r#"select min(first_at) filter (where kind = 'check') as first_at,
-                  (array_agg(xid order by xid desc, batch_id desc))[1]::text as xid,
+                  (array_agg(xid order by xid desc, batch_id desc))[1]::text::int8 as xid,
                   (array_agg(batch_id order by xid desc, batch_id desc))[1] as batch_id
            from batch
-           where (xid, batch_id) > ($1::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())"#,
-        xid,
-        batch_id,
+           where (xid, batch_id) > ($1::int8::text::xid8, $2) and xid < pg_snapshot_xmin(pg_current_snapshot())"#,
+        saved.position.xid,
+        saved.position.batch_id,
     )
     .fetch_one(&mut *transaction)
     .await?;
-    let state: Option<State> = cursor.as_ref().and_then(|cursor| serde_json::from_value(cursor.state.clone()?).ok());
+    let state: Option<State> = saved.state.take().and_then(|state| serde_json::from_value(state).ok());
     // A late batch takes the mark back: from there on everything is computed again.
     let Some(dirty_from) = state.map(|state| state.done_until).into_iter().chain(new.first_at).min() else {
         return Ok(0);
@@ -66,19 +63,11 @@ pub async fn compute(
     if begin < end {
         recompute(&mut transaction, begin, end).await?;
     }
-    let xid = new.xid.as_deref().unwrap_or(xid);
-    let batch_id = new.batch_id.unwrap_or(batch_id);
-    sqlx::query!(
-        "insert into cursor (reader, xid, batch_id, state) values ($1, $2::text::xid8, $3, $4)
-         on conflict (reader) do update set
-             xid = excluded.xid, batch_id = excluded.batch_id, state = excluded.state, updated_at = clock_timestamp()",
-        READER,
-        xid,
-        batch_id,
-        serde_json::to_value(State { done_until: end }).unwrap_or_default(),
-    )
-    .execute(&mut *transaction)
-    .await?;
+    if let (Some(xid), Some(batch_id)) = (new.xid, new.batch_id) {
+        saved.position = Position { xid, batch_id };
+    }
+    saved.state = Some(serde_json::to_value(State { done_until: end }).unwrap_or_default());
+    cursors::save(&mut transaction, READER, &saved).await?;
     transaction.commit().await?;
     Ok((end - begin).num_hours())
 }

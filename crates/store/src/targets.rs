@@ -5,7 +5,7 @@ use common::{Source, TargetId, TargetSpec};
 use serde_json::{Map, Value};
 use sqlx::{Acquire, PgConnection};
 
-use crate::StoreError;
+use crate::{StoreError, services};
 
 /// One worker at a time applies its list.
 const LOCK: i64 = 0x6c6f_6f6b_6f75_7402;
@@ -87,6 +87,7 @@ pub async fn apply(
     )
     .fetch_all(&mut *transaction)
     .await?;
+    services::bind(&mut transaction, list, &placed).await?;
     transaction.commit().await?;
 
     let (removed, kept) = if others_differ { (Vec::new(), missing) } else { (missing, Vec::new()) };

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod health;
 pub mod housekeeping;
+pub mod incidents;
 pub mod leases;
 pub mod plan;
 pub mod probe;

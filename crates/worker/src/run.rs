@@ -21,7 +21,6 @@ use crate::backfill::Due;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::{self, Health, Ready};
-use crate::housekeeping;
 use crate::leases::{Leases, Standing};
 use crate::plan::Limits;
 use crate::probe::Prober;
@@ -29,6 +28,7 @@ use crate::recorder::{self, Intake};
 use crate::schedule::Schedule;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::{housekeeping, incidents};
 
 /// On a clean stop, probes under way get this long.
 const PROBE_GRACE: Duration = Duration::from_secs(4);
@@ -113,6 +113,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         let now = move || common::target::micros_to_utc(clock.now_us());
         tokio::spawn(housekeeping::run(pool, retention, standing, now, stop.clone()))
     };
+    let folding = tokio::spawn(incidents::run(pool.clone(), standing.clone(), stop.clone()));
     let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
 
     // The recorder outlives the schedule: the last results need it.
@@ -133,6 +134,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     lease_task.await.context("the lease task failed")?;
     housekeeping.await.context("keeping house failed")?;
+    folding.await.context("following the batches failed")?;
     schedule_ended.cancel();
     report_task.await.context("the report task failed")?;
     let left = record_task.await.context("the recorder failed")?;
