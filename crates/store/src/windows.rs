@@ -229,7 +229,7 @@ async fn read_rows(
     Ok(())
 }
 
-/// Slots in `[from, to)` that lie in gaps, for each of these `from`.
+/// Slots in `[from, to)` that lie in gaps and have no row, for each of these `from`.
 ///
 /// # Errors
 /// Whatever Postgres reports.
@@ -239,19 +239,26 @@ pub async fn gap_slots(
     from: &[DateTime<Utc>],
     to: DateTime<Utc>,
 ) -> Result<Vec<i64>, StoreError> {
-    // Index: gap_pkey for some targets. A gap begins on a slot, so those before a
-    // moment are counted by rounding up.
+    // Gaps that overlap, as two workers may write them, count once; so does a slot whose
+    // verdict came late. A gap begins on a slot, so those before a moment are counted by
+    // rounding up. Index: gap_pkey for some targets; check_result_pkey, for each gap.
     Ok(sqlx::query_scalar!(
-        r#"select coalesce(sum(
-                   ceil(extract(epoch from least(to_at, $2) - from_at) * 1000 / interval_ms)
-                 - ceil(extract(epoch from greatest(from_at, begin_at) - from_at) * 1000 / interval_ms)
-               ), 0)::int8 as "slots!"
-           from unnest($1::timestamptz[]) with ordinality as asked (begin_at, place)
-           left join (
-               select from_at, to_at, interval_ms from gap join target using (target_id)
+        r#"with silence as (
+               select target_id, interval_ms, unnest(range_agg(tstzrange(from_at, to_at))) as span
+               from gap join target using (target_id)
                where from_at < $2 and to_at > (select min(begin_at) from unnest($1::timestamptz[]) as begin_at)
                  and ($3::int4[] is null or target_id = any($3))
-           ) as known on to_at > begin_at
+               group by target_id, interval_ms
+           )
+           select coalesce(sum(
+                   ceil(extract(epoch from least(upper(span), $2) - lower(span)) * 1000 / interval_ms)
+                 - ceil(extract(epoch from greatest(lower(span), begin_at) - lower(span)) * 1000 / interval_ms)
+                 - (select count(*) from check_result c
+                    where c.target_id = silence.target_id
+                      and c.slot_at >= greatest(lower(span), begin_at) and c.slot_at < least(upper(span), $2))
+               ), 0)::int8 as "slots!"
+           from unnest($1::timestamptz[]) with ordinality as asked (begin_at, place)
+           left join silence on upper(span) > begin_at
            group by place
            order by place"#,
         from,

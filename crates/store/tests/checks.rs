@@ -190,6 +190,27 @@ async fn a_gap_that_grew_is_one_row() {
     assert_eq!(ends, [micros_to_utc(NOON_US + 9)]);
 }
 
+#[tokio::test]
+async fn a_slot_in_two_gaps_or_with_a_late_verdict_is_counted_once() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let applied = targets::apply(&mut connection, "w", &SOURCES, &[target("a")], 1).await.unwrap();
+    let target_id = applied.placed[0].target_id;
+    let at = |seconds: i64| NOON_US + seconds * 1_000_000;
+    let gap = |from, to| Gap { target_id, from_us: at(from), to_us: at(to), reason: GapReason::NoWorker };
+    // Due every 10 s: 10 slots, those from 50 on twice.
+    batches::write_gaps(&mut connection, &[gap(0, 80), gap(50, 100)]).await.unwrap();
+    let scope = Scope { targets: Some(vec![target_id.0]), active: 1, rate: 0.1 };
+    let count = async |connection: &mut sqlx::PgConnection, from: i64, to: i64| {
+        windows::gap_slots(connection, &scope, &[micros_to_utc(at(from))], micros_to_utc(at(to))).await.unwrap()[0]
+    };
+    assert_eq!(count(&mut connection, -60, 200).await, 10);
+    assert_eq!(count(&mut connection, 35, 61).await, 3, "40, 50 and 60");
+    write(&db.pool, &[check(target_id.0, 50, Outcome::Up), check(target_id.0, 90, Outcome::Missed)]).await.unwrap();
+    assert_eq!(count(&mut connection, -60, 200).await, 8, "two are rows now");
+    assert_eq!(count(&mut connection, 35, 61).await, 2, "40 and 60");
+}
+
 fn outcomes() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Up),
