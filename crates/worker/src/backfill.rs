@@ -76,14 +76,14 @@ struct Stretch {
 
 /// Splits the past of shards taken at `now_us` into what is begun, looked at now, and later.
 ///
-/// A shard nobody ever held has no past.
+/// The past of a shard nobody ever held begins with its targets.
 pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
     let by_shard: BTreeMap<Shard, &Taken> = taken.iter().map(|lease| (lease.shard, *lease)).collect();
     let mut takeover = Takeover::default();
     for (index, target) in targets.iter().enumerate() {
         let Some(lease) = by_shard.get(&target.shard) else { continue };
-        let Some(complete_until) = lease.complete_until else { continue };
-        let from_us = complete_until.timestamp_micros().max(target.since_us);
+        let complete_us = lease.complete_until.map_or(target.since_us, |until| until.timestamp_micros());
+        let from_us = complete_us.max(target.since_us);
         let ours_us = lease.released_at.map_or(from_us, |released| released.timestamp_micros().max(from_us));
         // Later than an interval after its slot nothing starts.
         let youngest_lost_us = now_us - target.grid.interval();
@@ -200,8 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_nobody_ever_held_has_no_past() {
-        assert_eq!(plan(&[target("a")], &[&taken(None, None)], 9_000_000), Takeover::default());
+    fn the_past_of_a_shard_nobody_ever_held_begins_with_its_targets() {
+        let grid = target("a").grid;
+        let added_us = grid.at_or_after(8_000_000).0 - 1;
+        let targets = [Due { since_us: added_us, ..target("a") }];
+        let at_once = plan(&targets, &[&taken(None, None)], added_us + 500_000);
+        assert_eq!((at_once.first[&0].0, at_once.now), (added_us + 1, vec![]));
+        let late = plan(&targets, &[&taken(None, None)], added_us + 1_500_000);
+        assert_eq!(late.now, [Span { target: 0, from_us: added_us, until_us: added_us + 1_000_001 }]);
     }
 
     #[test]
