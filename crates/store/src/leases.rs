@@ -90,7 +90,8 @@ pub async fn renew(
 }
 
 /// Hands shards over: from `released_at` on their slots are somebody else's, so that
-/// nothing is complete beyond it, however far the worker is with other shards.
+/// nothing is complete beyond it, however far the worker is with other shards. Without
+/// such a moment it is as if their leases had run out.
 ///
 /// # Errors
 /// Whatever Postgres reports.
@@ -98,17 +99,17 @@ pub async fn release(
     connection: &mut PgConnection,
     worker_id: &str,
     shards: &[Shard],
-    released_at: DateTime<Utc>,
+    released_at: Option<DateTime<Utc>>,
     complete_until: Option<DateTime<Utc>>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "update shard_lease
-         set holder = null, expires_at = '-infinity', released_at = $3, complete_until = greatest(complete_until, least($4::timestamptz, $3::timestamptz))
+         set holder = null, expires_at = '-infinity', released_at = $3, complete_until = greatest(complete_until, $4)
          where holder = $1 and shard_id = any($2)",
         worker_id,
         &shards.iter().map(|shard| shard.0).collect::<Vec<_>>(),
         released_at,
-        complete_until,
+        complete_until.min(released_at.or(complete_until)),
     )
     .execute(connection)
     .await?;

@@ -397,7 +397,7 @@ async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
     assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done), released_at: None }]);
 
     // What is handed over goes to whoever has room for it.
-    leases::release(&mut connection, "w1", &all[..10], done, None).await.unwrap();
+    leases::release(&mut connection, "w1", &all[..10], Some(done), None).await.unwrap();
     let taken = leases::take(&mut connection, "w2", 4).await.unwrap();
     assert_eq!(taken.len(), 4);
     assert!(taken.iter().all(|lease| lease.released_at == Some(done) && lease.epoch == 2 || lease.epoch == 3));
@@ -416,7 +416,7 @@ async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
     leases::take(&mut connection, "w1", 256).await.unwrap();
     let released = micros_to_utc(NOON_US);
     let ahead = released + TimeDelta::seconds(1);
-    leases::release(&mut connection, "w1", &[Shard(3)], released, Some(ahead)).await.unwrap();
+    leases::release(&mut connection, "w1", &[Shard(3)], Some(released), Some(ahead)).await.unwrap();
     let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
     assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
 }

@@ -6,16 +6,19 @@
 //!
 //! A hand-over happens at one moment: the schedule drops the shards, and that
 //! moment goes into the lease. Slots before it stay with the old holder, however
-//! long their probes take; the new one begins with those after it. Nobody waits.
+//! long their probes take; the new one begins with those after it. Nobody waits. The
+//! moment is that of the schedule, for each shard: other rounds, and a stop, may come
+//! between it and the lease.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use common::target::micros_to_utc;
 use common::{SHARDS, Shard, Slot};
 use store::leases::{self, LEASE, Taken};
-use store::{PgPool, StoreError, workers};
+use store::{PgConnection, PgPool, StoreError, workers};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,27 +65,40 @@ pub struct Leases {
     pub targets: Vec<Due>,
 }
 
+/// A shard we hold, as we took it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) epoch: i64,
+    released_at: Option<DateTime<Utc>>,
+}
+
 /// Where we are, changed only by a round that went through.
 #[derive(Debug, Clone, Default)]
-struct State {
+pub(crate) struct State {
     /// Counts the rounds told to the schedule.
     round: u64,
-    /// The shards we hold, each with its epoch; those that leave included.
-    held: BTreeMap<Shard, i64>,
+    /// The shards we hold; those that leave included.
+    pub(crate) held: BTreeMap<Shard, Held>,
     /// Those the schedule was told to drop, and in which round.
-    leaving: Vec<Shard>,
+    pub(crate) leaving: Vec<Shard>,
     leaving_round: u64,
     /// Where targets begin that the schedule may not know of yet.
     first: BTreeMap<usize, Slot>,
     /// Slots that the last holders of our shards may still be writing.
     unsettled: Vec<(Instant, Vec<Span>)>,
     /// Workers there were in the last round.
-    running: i64,
+    pub(crate) running: i64,
 }
 
 impl State {
     fn shards(&self) -> Vec<Shard> {
         self.held.keys().copied().filter(|shard| !self.leaving.contains(shard)).collect()
+    }
+
+    /// What the schedule may do after a round that was begun at `begun`.
+    pub(crate) fn standing(&self, begun: Instant) -> Standing {
+        let tenure = Tenure { shards: self.shards(), leaving: self.leaving.clone(), first: self.first.clone() };
+        Standing { round: self.round, tenure, confirmed_until: Some(begun + LEASE) }
     }
 }
 
@@ -106,8 +122,7 @@ impl Leases {
                     if before.len() != now.len() {
                         info!(shards = now.len(), before = before.len(), workers = next.running, "holding shards");
                     }
-                    let tenure = Tenure { shards: now, leaving: next.leaving.clone(), first: next.first.clone() };
-                    standing.send_replace(Standing { round: next.round, tenure, confirmed_until: Some(begun + LEASE) });
+                    standing.send_replace(next.standing(begun));
                     state = next;
                 }
                 Err(error) => {
@@ -115,7 +130,7 @@ impl Leases {
                         warn!("cannot renew leases, probing on: {error}");
                     }
                     reachable = false;
-                    standing.send_modify(|standing| standing.confirmed_until = None);
+                    go_on(&standing);
                 }
             }
             // With a share to win or to give away there is something to look out for.
@@ -131,7 +146,7 @@ impl Leases {
     }
 
     /// One round with Postgres, and where we are after it.
-    async fn round(&self, state: &State) -> Result<State, StoreError> {
+    pub(crate) async fn round(&self, state: &State) -> Result<State, StoreError> {
         let Shared { clock, intake, stats, .. } = &self.shared;
         let mut connection = store::pool::acquire(&self.pool).await?;
         let mut next = State { round: state.round + 1, ..state.clone() };
@@ -140,10 +155,11 @@ impl Leases {
             next.first.clear();
         }
         if !next.leaving.is_empty() && self.shared.adopted_round.load(Ordering::Acquire) >= next.leaving_round {
-            let released_at = micros_to_utc(self.shared.adopted_us.load(Ordering::Acquire));
             let leaving = std::mem::take(&mut next.leaving);
-            leases::release(&mut connection, &self.worker_id, &leaving, released_at, complete_until).await?;
-            next.held.retain(|shard, _| !leaving.contains(shard));
+            let (left, kept): (BTreeMap<_, _>, _) =
+                next.held.into_iter().partition(|(shard, _)| leaving.contains(shard));
+            next.held = kept;
+            self.release(&mut connection, left, complete_until).await?;
         }
 
         // Only what we know we hold: a shard taken in a round that failed runs out
@@ -173,8 +189,9 @@ impl Leases {
             backfill::account(&mut connection, &self.targets, &spans, intake, stats).await?;
         }
 
-        let epochs = renewed.iter().filter_map(|shard| Some((*shard, *next.held.get(shard)?)));
-        next.held = epochs.chain(taken.iter().map(|lease| (lease.shard, lease.epoch))).collect();
+        let held = |lease: &Taken| Held { epoch: lease.epoch, released_at: lease.released_at };
+        let still = renewed.iter().filter_map(|shard| Some((*shard, *next.held.get(shard)?)));
+        next.held = still.chain(taken.iter().map(|lease| (lease.shard, held(lease)))).collect();
         next.leaving.retain(|shard| next.held.contains_key(shard));
         stats.set_leases(next.held.len(), next.held.values().copied().max().unwrap_or(0), taken.len());
         let surplus = next.held.len().saturating_sub(usize::try_from(share).unwrap_or(usize::MAX));
@@ -195,17 +212,40 @@ impl Leases {
         Some(ours.min(unsettled.unwrap_or(i64::MAX)))
     }
 
+    /// Hands shards over, each from the moment at which the schedule dropped it. One
+    /// that it never worked on is left as it was found.
+    async fn release(
+        &self,
+        connection: &mut PgConnection,
+        held: BTreeMap<Shard, Held>,
+        complete_until: Option<DateTime<Utc>>,
+    ) -> Result<(), StoreError> {
+        let mut alike: BTreeMap<_, Vec<Shard>> = BTreeMap::new();
+        {
+            let dropped_us = self.shared.dropped_us();
+            for (shard, found) in held {
+                let as_it_is = match dropped_us.get(&shard) {
+                    Some(moment) => (Some(micros_to_utc(*moment)), complete_until),
+                    None => (found.released_at, None),
+                };
+                alike.entry(as_it_is).or_default().push(shard);
+            }
+        }
+        for ((released_at, complete_until), shards) in alike {
+            leases::release(connection, &self.worker_id, &shards, released_at, complete_until).await?;
+        }
+        Ok(())
+    }
+
     /// Hands over everything as soon as the schedule has dropped it.
-    async fn leave(&self, state: &State) {
+    pub(crate) async fn leave(&self, state: &State) {
         while self.shared.adopted_round.load(Ordering::Acquire) != u64::MAX {
             sleep(Duration::from_millis(5)).await;
         }
-        let released_at = micros_to_utc(self.shared.adopted_us.load(Ordering::Acquire));
         let complete_until = self.complete_until_us(state).map(micros_to_utc);
-        let held: Vec<Shard> = state.held.keys().copied().collect();
         let result = async {
             let mut connection = store::pool::acquire(&self.pool).await?;
-            leases::release(&mut connection, &self.worker_id, &held, released_at, complete_until).await?;
+            self.release(&mut connection, state.held.clone(), complete_until).await?;
             workers::stopped(&mut connection, &self.worker_id).await
         };
         if let Err(error) = result.await {
@@ -214,6 +254,11 @@ impl Leases {
     }
 }
 
+/// Tells the schedule that Postgres is away: a holder goes on.
+pub(crate) fn go_on(standing: &watch::Sender<Standing>) {
+    standing.send_modify(|standing| standing.confirmed_until = None);
+}
+
 fn known_epoch(state: &State, lease: &Taken) -> Option<i64> {
-    state.held.get(&lease.shard).copied()
+    state.held.get(&lease.shard).map(|held| held.epoch)
 }

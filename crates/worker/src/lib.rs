@@ -11,6 +11,8 @@ pub mod health;
 pub mod housekeeping;
 pub mod incidents;
 pub mod leases;
+#[cfg(test)]
+mod model;
 pub mod plan;
 pub mod probe;
 pub mod recorder;

@@ -57,12 +57,12 @@ pub struct Probed {
 /// A target made ready for probing: what can be prepared once is.
 #[derive(Debug)]
 pub struct Prepared {
-    url: Url,
+    pub(crate) url: Url,
     method: http::Method,
     headers: HeaderMap,
     body: Option<Bytes>,
     connection: Connection,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     degraded_after: Duration,
     expect_status: Vec<common::StatusRange>,
 }
@@ -113,6 +113,18 @@ fn basic_authorization(user: &str, password: &str) -> HeaderValue {
         HeaderValue::from_str(&format!("Basic {encoded}")).unwrap_or_else(|_| HeaderValue::from_static("Basic"));
     value.set_sensitive(true);
     value
+}
+
+/// Whoever makes the requests. The schedule does not care, so its tests need no network.
+pub trait Probe: Clone + Send + Sync + 'static {
+    /// Probes a target once.
+    fn check(&self, target: &Prepared) -> impl Future<Output = Probed> + Send;
+}
+
+impl Probe for Prober {
+    fn check(&self, target: &Prepared) -> impl Future<Output = Probed> + Send {
+        Self::check(self, target)
+    }
 }
 
 /// How one request of a probe ended badly.

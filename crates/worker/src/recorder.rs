@@ -109,7 +109,7 @@ impl Intake {
         waiting.queue.is_empty() && waiting.writing.is_empty() && waiting.gaps().next().is_none()
     }
 
-    fn take(&self) -> (Vec<Check>, Vec<Gap>) {
+    pub(crate) fn take(&self) -> (Vec<Check>, Vec<Gap>) {
         let mut waiting = self.waiting();
         if waiting.writing.is_empty() {
             let count = waiting.queue.len().min(FLUSH_ROWS);
@@ -118,7 +118,7 @@ impl Intake {
         (waiting.writing.clone(), waiting.gaps().copied().collect())
     }
 
-    fn written(&self, gaps: &[Gap]) {
+    pub(crate) fn written(&self, gaps: &[Gap]) {
         let mut waiting = self.waiting();
         waiting.writing.clear();
         // One that grew meanwhile is written again, and grows there too.
@@ -259,7 +259,7 @@ async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, stats: &Sta
     }
 }
 
-async fn flush(pool: &PgPool, worker_id: &str, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
+pub(crate) async fn flush(pool: &PgPool, worker_id: &str, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
     let mut connection = store::pool::acquire(pool).await?;
     let mut written = batches::write_checks(&mut connection, worker_id, checks).await;
     if let Err(StoreError::NoPartition(_)) = written {

@@ -95,7 +95,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         stats,
         oldest_open_us: Arc::new(AtomicI64::new(i64::MAX)),
         adopted_round: Arc::default(),
-        adopted_us: Arc::default(),
+        dropped_us: Arc::default(),
     };
     let (standing_sender, standing) = watch::channel(Standing::default());
     let due = config.targets.iter().zip(&applied.placed).map(|(target, placed)| Due {

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use crate::leases::Standing;
 use crate::plan::{Ended, Limits, Plan, Step, Tenure};
-use crate::probe::{Prepared, Probed, Prober};
+use crate::probe::{Prepared, Probe, Probed};
 use crate::shared::Shared;
 use crate::stats::{MOST_HISTOGRAMS, Stats};
 
@@ -46,24 +46,24 @@ struct Done {
 }
 
 /// The schedule at work.
-pub struct Schedule {
+pub struct Schedule<P> {
     shared: Shared,
-    prober: Prober,
+    prober: P,
     plan: Plan,
     targets: Vec<Target>,
     standing: watch::Receiver<Standing>,
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     steps: Vec<Step>,
-    /// Whether the leases were sure when we last looked.
-    was_confirmed: bool,
+    /// Until when the leases of the tenure we work on are sure; `None` while Postgres is away.
+    sure_until: Option<Instant>,
 }
 
-impl Schedule {
+impl<P: Probe> Schedule<P> {
     /// A schedule of `targets` on the shards that `standing` names.
     pub fn new(
         shared: Shared,
-        prober: Prober,
+        prober: P,
         limits: Limits,
         list: Vec<(TargetId, TargetSpec)>,
         standing: watch::Receiver<Standing>,
@@ -77,7 +77,7 @@ impl Schedule {
             let name = common::name_for_log(&spec.name);
             targets.push(Target { id, key: spec.key, name, prepared, last: None, latency: None });
         }
-        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), was_confirmed: false }
+        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), sure_until: None }
     }
 
     /// Probes until `stop`, then waits for the probes under way, at most `grace`.
@@ -85,20 +85,11 @@ impl Schedule {
     pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
         self.hold();
         loop {
-            let confirmed = self.is_confirmed();
-            if confirmed {
-                self.advance(self.shared.clock.now_us());
-            }
-            self.was_confirmed = confirmed;
-            self.publish();
-            let wake = match self.plan.next_due() {
-                Some(due) if confirmed => self.shared.clock.until(due).min(IDLE),
-                _ => IDLE,
-            };
+            let wake = self.look();
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = self.standing.changed() => match changed {
-                    Ok(()) => self.hold(),
+                    Ok(()) => drop(self.hold()),
                     // Nobody holds leases for us any more.
                     Err(_) => break,
                 },
@@ -109,10 +100,30 @@ impl Schedule {
         self.wind_down(grace).await;
     }
 
+    /// Starts what is due; how long until there may be more.
+    pub(crate) fn look(&mut self) -> Duration {
+        let is_sure = self.is_sure();
+        if is_sure {
+            self.advance(self.shared.clock.now_us());
+        }
+        self.publish();
+        match self.plan.next_due() {
+            Some(due) if is_sure => self.shared.clock.until(due).min(IDLE),
+            _ => IDLE,
+        }
+    }
+
+    /// Drops every shard: from now on no slot is ours.
+    pub(crate) fn leave(&mut self) {
+        // What we were told and did not get to is ours too, up to this moment.
+        let Tenure { shards, leaving, .. } = self.hold();
+        let leaving = [shards, leaving].concat();
+        self.adopt(&Tenure { leaving, ..Tenure::default() }, u64::MAX);
+    }
+
     async fn wind_down(mut self, grace: Duration) {
         let deadline = Instant::now() + grace;
-        let leaving = self.standing.borrow().tenure.shards.clone();
-        self.adopt(&Tenure { leaving, ..Tenure::default() }, u64::MAX);
+        self.leave();
         while self.plan.in_flight() > 0 {
             tokio::select! {
                 Some(done) = self.done.recv() => self.finish(done),
@@ -123,25 +134,41 @@ impl Schedule {
     }
 
     /// Whether our leases are sure enough to start something.
-    fn is_confirmed(&self) -> bool {
-        self.standing.borrow().confirmed_until.is_none_or(|until| Instant::now() < until)
+    fn is_sure(&self) -> bool {
+        self.sure_until.is_none_or(|until| Instant::now() < until)
     }
 
-    fn hold(&mut self) {
+    /// Whether there is news of the leases.
+    #[cfg(test)]
+    pub(crate) fn is_told(&self) -> bool {
+        self.standing.has_changed().unwrap_or(false)
+    }
+
+    /// Works on what the leases say from now on.
+    pub(crate) fn hold(&mut self) -> Tenure {
         let standing = self.standing.borrow_and_update().clone();
         self.adopt(&standing.tenure, standing.round);
+        self.sure_until = standing.confirmed_until;
+        standing.tenure
     }
 
     /// Changes to a new tenure, at one moment: what is due by then is still done
     /// under the old one, unless that had run out.
     fn adopt(&mut self, tenure: &Tenure, round: u64) {
         let now_us = self.shared.clock.now_us();
-        if self.was_confirmed {
+        if self.is_sure() {
             self.advance(now_us);
         }
         self.plan.hold(tenure, now_us);
         self.publish();
-        self.shared.adopted_us.store(now_us + 1, Ordering::Release);
+        {
+            // Once dropped a shard stays so, however often we hear of it.
+            let mut dropped_us = self.shared.dropped_us();
+            dropped_us.retain(|shard, _| tenure.leaving.contains(shard));
+            for shard in &tenure.leaving {
+                dropped_us.entry(*shard).or_insert(now_us + 1);
+            }
+        }
         self.shared.adopted_round.store(round, Ordering::Release);
     }
 
@@ -153,7 +180,11 @@ impl Schedule {
 
     fn finish(&mut self, done: Done) {
         self.record(done);
-        // Whatever else has ended by now, before anything else is looked at.
+        self.finish_all();
+    }
+
+    /// Whatever else has ended by now, before anything else is looked at.
+    pub(crate) fn finish_all(&mut self) {
         while let Ok(done) = self.done.try_recv() {
             self.record(done);
         }
@@ -230,7 +261,7 @@ impl Schedule {
         });
     }
 
-    fn publish(&self) {
+    pub(crate) fn publish(&self) {
         self.shared.stats.set_load(self.plan.in_flight(), self.plan.waiting());
         self.shared.oldest_open_us.store(self.plan.oldest_open().unwrap_or(i64::MAX), Ordering::Release);
     }

@@ -1,7 +1,10 @@
 //! What the probe thread and everything that talks to Postgres have in common.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use common::Shard;
 
 use crate::clock::Clock;
 use crate::recorder::Intake;
@@ -21,12 +24,17 @@ pub struct Shared {
     pub oldest_open_us: Arc<AtomicI64>,
     /// The last round of leases the schedule has acted on; `u64::MAX` once it stops.
     pub adopted_round: Arc<AtomicU64>,
-    /// When it acted, microseconds since the epoch: slots before this moment of
-    /// shards that left are ours, those from it on are not.
-    pub adopted_us: Arc<AtomicI64>,
+    /// When the schedule dropped each shard that leaves, microseconds since the epoch:
+    /// its slots before this moment are ours, those from it on are not.
+    pub dropped_us: Arc<Mutex<BTreeMap<Shard, i64>>>,
 }
 
 impl Shared {
+    /// When the schedule dropped the shards that leave.
+    pub fn dropped_us(&self) -> MutexGuard<'_, BTreeMap<Shard, i64>> {
+        self.dropped_us.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Every slot before this moment, microseconds since the epoch, has its row.
     /// `None` while the schedule has not acted on `round` of the leases: its slots
     /// are not in the plan yet.
