@@ -1,0 +1,279 @@
+//! What Postgres does for the statements people and workers wait for: it looks into
+//! indexes, however many rows a day has. The plans are those of the real statements,
+//! as `auto_explain` tells them on the connection that runs them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use common::{Check, Outcome, Slot, TargetId};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use store::status::{self, Filter, Position};
+use store::testing::TestDb;
+use store::windows::{self, Scope, Segment, Source};
+use store::{batches, checks, overview, partitions, rollups, workers};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+const TARGETS: i32 = 100;
+const DAYS: i64 = 4;
+const ROWS: i64 = 240_000;
+
+/// Some pages are read as quickly in any way.
+const FEW_ROWS: f32 = 2_000.0;
+
+/// Checks of every target over some days, evenly, with their roll-ups; none since `now`.
+async fn fill(pool: &PgPool, now: DateTime<Utc>) {
+    let from = now - TimeDelta::days(DAYS);
+    partitions::ensure(pool, from.date_naive(), (now + TimeDelta::days(7)).date_naive()).await.unwrap();
+    let step_us = DAYS * 86_400_000_000 / ROWS;
+    for sql in [
+        format!(
+            "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, labels, source)
+             select 'k' || n, 'k' || n, 'http://example.org/' || n, {step_us}::int8 * {TARGETS} / 1000, 1000, 500, '{{200-299}}',
+                    jsonb_build_object('team', n % 10), 'env'
+             from generate_series(1, {TARGETS}) n"
+        ),
+        format!(
+            "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, outcome, cause, code)
+             select at, at, n / 100, (1 + n % {TARGETS})::int4, 20000, (case when n % 50 = 0 then 'down' else 'up' end)::outcome,
+                    case when n % 50 = 0 then 'status'::cause end, case when n % 50 = 0 then 500 else 200 end
+             from (select n, '{from}'::timestamptz + n * {step_us} * interval '1 microsecond' as at
+                   from generate_series(0::int8, {ROWS} - 1) n) s"
+        ),
+        format!(
+            "insert into rollup_minute (bucket_at, target_id, up, latency_buckets)
+             select date_trunc('minute', slot_at), target_id, count(*), array_fill(0, array[{}])
+             from check_result group by 1, 2",
+            common::LATENCY_BUCKETS
+        ),
+        "insert into rollup_second (bucket_at, up)
+         select date_trunc('second', slot_at), count(*) from check_result group by 1"
+            .to_owned(),
+        "insert into gap (target_id, from_at, to_at, reason)
+         select target_id, max(slot_at) - interval '2 hours', max(slot_at) - interval '1 hour', 'no_worker'
+         from check_result group by 1"
+            .to_owned(),
+        "analyze".to_owned(),
+    ] {
+        sqlx::query(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+    }
+}
+
+/// Takes the plans from what Postgres says beside its answers.
+#[derive(Clone, Default)]
+struct Plans(Arc<Mutex<Vec<Value>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Plans {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        struct Message<'a>(&'a Plans);
+        impl Visit for Message<'_> {
+            fn record_str(&mut self, _: &Field, value: &str) {
+                // duration: 0.123 ms  plan: {…}
+                if let Some((_, plan)) = value.split_once("plan:\n") {
+                    self.0.0.lock().unwrap().push(serde_json::from_str(plan).unwrap());
+                }
+            }
+
+            fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+        }
+        if event.metadata().target() == "sqlx::postgres::notice" {
+            event.record(&mut Message(self));
+        }
+    }
+}
+
+/// Adds the tables that a plan reads from end to end.
+fn scanned(plan: &Value, into: &mut Vec<String>) {
+    if plan["Node Type"] == "Seq Scan" {
+        into.push(plan["Relation Name"].as_str().unwrap().to_owned());
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        scanned(child, into);
+    }
+}
+
+struct Reader {
+    connection: PgConnection,
+    plans: Plans,
+    /// Tables that nobody may read from end to end.
+    big: Vec<String>,
+    /// Statements that did: what, how planned, which tables.
+    found: Vec<(String, &'static str, Vec<String>)>,
+    planned: &'static str,
+}
+
+impl Reader {
+    async fn connect(db: &TestDb, plans: Plans) -> Self {
+        let mut connection = PgConnection::connect(&db.url).await.unwrap();
+        sqlx::raw_sql(
+            "load 'auto_explain';
+             set auto_explain.log_min_duration = 0;
+             set auto_explain.log_format = json;
+             set client_min_messages = log;
+             set log_min_messages = panic;
+             set timezone = 'UTC'",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        let big = sqlx::query_scalar(
+            "select relname::text from pg_class
+             where relkind = 'r' and reltuples > $1 and relname ~ '^(check_result|rollup_minute)_|^rollup_second$'",
+        )
+        .bind(FEW_ROWS)
+        .fetch_all(&db.pool)
+        .await
+        .unwrap();
+        Self { connection, plans, big, found: Vec::new(), planned: "" }
+    }
+
+    async fn plan_by(&mut self, mode: &'static str) {
+        // Statements that are prepared already keep the plan they have.
+        self.connection.clear_cached_statements().await.unwrap();
+        let set = AssertSqlSafe(format!("set plan_cache_mode = {mode}"));
+        sqlx::query(set).execute(&mut self.connection).await.unwrap();
+        self.planned = mode;
+        self.plans.0.lock().unwrap().clear();
+    }
+
+    /// Judges the plans since the last call.
+    fn judge(&mut self, what: &str) {
+        let plans = std::mem::take(&mut *self.plans.0.lock().unwrap());
+        assert!(!plans.is_empty(), "no plan of {what} was told");
+        for plan in plans {
+            let mut tables = Vec::new();
+            scanned(&plan["Plan"], &mut tables);
+            tables.retain(|table| self.big.contains(table));
+            if !tables.is_empty() {
+                self.found.push((what.to_owned(), self.planned, tables));
+            }
+        }
+    }
+
+    /// What the api asks for about a stretch of time.
+    async fn read_windows(&mut self, now: DateTime<Utc>) {
+        let one = Scope { targets: Some(vec![7]), active: 1, rate: 0.01 };
+        let label = Scope { targets: Some((1..10).map(|n| n * 10).collect()), active: 9, rate: 0.1 };
+        let fleet = Scope { targets: None, active: i64::from(TARGETS), rate: 1.0 };
+        for (name, scope, source, minutes) in [
+            ("one target's rows", &one, Source::Rows, 5),
+            ("one target's rows", &one, Source::Rows, 60),
+            ("one target's rows", &one, Source::Rows, 24 * 60),
+            ("one target's rows", &one, Source::Rows, 3 * 24 * 60),
+            ("one target's minutes", &one, Source::Minute, 3 * 24 * 60),
+            ("a label's rows", &label, Source::Rows, 5),
+            ("a label's rows", &label, Source::Rows, 60),
+            ("a label's minutes", &label, Source::Minute, 60),
+            ("the fleet's rows", &fleet, Source::Rows, 5),
+            ("the fleet's rows", &fleet, Source::Rows, 60),
+            ("the fleet's seconds", &fleet, Source::Second, 60),
+            ("the fleet's minutes", &fleet, Source::Minute, 60),
+        ] {
+            let from = (now - TimeDelta::minutes(minutes)).duration_trunc(TimeDelta::minutes(1)).unwrap();
+            let segment = Segment { source, from, to: now };
+            let connection = &mut self.connection;
+            let mut into = BTreeMap::new();
+            let step = TimeDelta::minutes(1);
+            windows::read(connection, scope, segment, DateTime::UNIX_EPOCH, step, &mut into).await.unwrap();
+            windows::gap_slots(connection, scope, from, now).await.unwrap();
+            assert!(!into.is_empty(), "{name}");
+            self.judge(&format!("{name}, {minutes} minutes"));
+        }
+
+        for (hours, limit) in [(0, 500), (6, 10_001)] {
+            let after = (now - TimeDelta::hours(hours) - TimeDelta::minutes(5), TargetId(i32::MAX));
+            checks::window(&mut self.connection, None, after, now, limit).await.unwrap();
+            self.judge("checks of all");
+            checks::window(&mut self.connection, Some(TargetId(7)), after, now, limit).await.unwrap();
+            self.judge("checks of one");
+        }
+
+        // Not a short range of the whole fleet: a check may start an interval late, so that
+        // reads the day before it as well.
+        let since = Some(now - TimeDelta::hours(30));
+        for filter in [
+            Filter::default(),
+            Filter { since, ..Filter::default() },
+            Filter { targets: Some(vec![7]), ..Filter::default() },
+            Filter { targets: Some(vec![7]), since, ..Filter::default() },
+            Filter { targets: Some(vec![7]), since, outcome: Some("up"), ..Filter::default() },
+        ] {
+            let connection = &mut self.connection;
+            let first = status::page(connection, &filter, Position::start(&filter)).await.unwrap();
+            let last = first.last().unwrap();
+            let position = Position { slot_at: last.slot_at, target_id: last.target_id };
+            status::page(connection, &filter, position).await.unwrap();
+            self.judge(&format!("a page of /status {filter:?}"));
+            status::newest(&mut self.connection, &filter, 100).await.unwrap();
+            self.judge(&format!("the newest of /status {filter:?}"));
+        }
+    }
+
+    /// What the api asks for about now.
+    async fn read_overviews(&mut self, now: DateTime<Utc>) {
+        overview::list(&mut self.connection, "", None, 100).await.unwrap();
+        self.judge("targets");
+        overview::since(&mut self.connection, TargetId(7), "up", now - TimeDelta::days(3)).await.unwrap();
+        self.judge("since when a target is up");
+        overview::verdicts(&mut self.connection, now - TimeDelta::minutes(5)).await.unwrap();
+        self.judge("verdicts of the last minutes");
+        workers::newest_check(&mut self.connection).await.unwrap();
+        self.judge("the newest check");
+    }
+
+    /// What a worker asks for.
+    async fn write_all(&mut self, now: DateTime<Utc>) {
+        let some: Vec<_> = (1..=10).map(TargetId).collect();
+        for minutes in [1, 60] {
+            let from = now - TimeDelta::minutes(minutes);
+            checks::recorded_slots(&mut self.connection, &some, from, now).await.unwrap();
+            self.judge("slots that have a row");
+        }
+        // The second time the rows are there, the third time they are replaced.
+        for (count, outcome) in [(300, Outcome::Missed), (300, Outcome::Missed), (300, Outcome::Up)] {
+            let checks: Vec<_> = (0..count)
+                .map(|n| {
+                    let slot = Slot(now.timestamp_micros() - i64::from(n) * 1_000_001);
+                    Check { outcome, ..Check::missed(TargetId(1 + n % TARGETS), slot) }
+                })
+                .collect();
+            batches::write_checks(&mut self.connection, "w", &checks).await.unwrap();
+            self.judge("a flush");
+        }
+        rollups::compute(&mut self.connection, now, now - TimeDelta::days(30)).await.unwrap();
+        self.judge("rolling up");
+    }
+}
+
+#[tokio::test]
+async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
+    let db = TestDb::new().await;
+    let now = Utc::now();
+    fill(&db.pool, now).await;
+    let plans = Plans::default();
+    let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
+    let mut reader = Reader::connect(&db, plans).await;
+    assert!(reader.big.len() >= 2 * DAYS as usize, "{:?}", reader.big);
+
+    // The api plans each statement for its values; the worker may keep one plan for all,
+    // which does for stretches of time as well.
+    reader.plan_by("force_custom_plan").await;
+    reader.read_windows(now).await;
+    reader.read_overviews(now).await;
+    reader.write_all(now).await;
+    reader.plan_by("force_generic_plan").await;
+    reader.read_windows(now).await;
+    reader.write_all(now).await;
+    assert!(reader.found.is_empty(), "{:#?}", reader.found);
+
+    // Without its index it does, and we notice.
+    sqlx::query("drop index check_result_time").execute(&db.pool).await.unwrap();
+    reader.plan_by("force_custom_plan").await;
+    workers::newest_check(&mut reader.connection).await.unwrap();
+    reader.judge("the newest check");
+    assert_eq!(reader.found.len(), 1);
+}
