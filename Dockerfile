@@ -15,7 +15,7 @@ WORKDIR /src
 FROM rust AS dev
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends git make postgresql-common \
+    && apt-get install -y --no-install-recommends faketime git make postgresql-common \
     # Its programs are wanted, a server of the system is not.
     && sed -i 's/^#\{0,1\} *create_main_cluster *=.*/create_main_cluster = false/' \
         /etc/postgresql-common/createcluster.conf \

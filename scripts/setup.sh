@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs what a build needs and this machine lacks: a C compiler and a
-# PostgreSQL server. Does nothing, in milliseconds, where both are there.
+# Installs what a build needs and this machine lacks: a C compiler, a PostgreSQL
+# server, and faketime for tests. Does nothing, in milliseconds, where all are there.
 #
 #   scripts/setup.sh build   what compiling needs
 #   scripts/setup.sh run     that and a server, unless DATABASE_URL names one
-#   scripts/setup.sh test    that and a server, unless TEST_DATABASE_URL names one
+#   scripts/setup.sh test    that, a server, unless TEST_DATABASE_URL names one, and faketime
 #   scripts/setup.sh find    prints the bin directory of the server it found
 #   scripts/setup.sh value NAME   prints a variable of the environment or of .env
 #
@@ -65,6 +65,15 @@ find_postgres() {
     )
 }
 
+# Looks where crates/worker/tests/clock.rs does.
+has_faketime() {
+    for library in /usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1 \
+        /usr/lib64/faketime/libfaketime.so.1 /usr/local/lib/faketime/libfaketime.so.1; do
+        [ ! -e "$library" ] || return 0
+    done
+    return 1
+}
+
 has_package() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'
 }
@@ -115,9 +124,9 @@ value)
     setting "${2:?}"
     exit 0
     ;;
-build) needs_postgres=no url_variable= ;;
-run) needs_postgres=yes url_variable=DATABASE_URL ;;
-test) needs_postgres=yes url_variable=TEST_DATABASE_URL ;;
+build) needs_postgres=no needs_faketime=no url_variable= ;;
+run) needs_postgres=yes needs_faketime=no url_variable=DATABASE_URL ;;
+test) needs_postgres=yes needs_faketime=yes url_variable=TEST_DATABASE_URL ;;
 *)
     echo 'usage: scripts/setup.sh build | run | test | find | value NAME' >&2
     exit 2
@@ -127,16 +136,22 @@ esac
 command -v cargo >/dev/null 2>&1 ||
     die 'no cargo found: install Rust from https://rustup.rs, then open a new shell'
 
-compiler='' postgres=''
+compiler='' postgres='' faketime=''
 command -v cc >/dev/null 2>&1 || compiler='a C compiler'
 if [ $needs_postgres = yes ] && [ -z "$(setting $url_variable)" ] && ! find_postgres >/dev/null; then
     postgres="a PostgreSQL server ($OLDEST_POSTGRES or newer)"
 fi
-[ -n "$compiler$postgres" ] || exit 0
-missing=$(both "$compiler" "$postgres")
+# Tests of wrong clocks are for Linux only.
+if [ $needs_faketime = yes ] && [ "$(uname -s)" = Linux ] && ! has_faketime; then
+    faketime='the library faketime'
+fi
+[ -n "$compiler$postgres$faketime" ] || exit 0
+missing=$(both "$(both "$compiler" "$postgres")" "$faketime")
 
 if command -v apt-get >/dev/null 2>&1; then
-    packages="${compiler:+build-essential}${compiler:+${postgres:+ }}${postgres:+postgresql}"
+    # Unquoted: one blank between those that are missing.
+    # shellcheck disable=SC2116,SC2086
+    packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime})
     if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
         die "missing $missing: sudo apt-get install $packages${postgres:+, or set $url_variable}"
     fi
@@ -145,17 +160,18 @@ if command -v apt-get >/dev/null 2>&1; then
         printf 'lookout: apt-get update failed; trying with the lists there are\n' >&2
     [ -z "$compiler" ] || apt_install build-essential
     [ -z "$postgres" ] || install_postgres
+    [ -z "$faketime" ] || apt_install faketime
     exit 0
 fi
 
 if [ "$(uname -s)" = Darwin ]; then
     how=$(both "${compiler:+xcode-select --install}" "${postgres:+brew install postgresql@17}")
 elif command -v dnf >/dev/null 2>&1; then
-    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}"
+    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}"
 elif command -v pacman >/dev/null 2>&1; then
-    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}"
+    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}"
 elif command -v apk >/dev/null 2>&1; then
-    how="apk add${compiler:+ build-base}${postgres:+ postgresql}"
+    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}"
 else
     how="install $missing"
 fi
