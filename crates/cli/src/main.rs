@@ -1,6 +1,7 @@
 //! `lookout`: the command people type. It wires the parts together and prints;
 //! it holds no logic of its own.
 
+mod replay;
 mod up;
 
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 
+use replay::ReplayArgs;
 use up::UpArgs;
 
 /// Watches URLs and APIs, keeps every check in Postgres, and shows what is up.
@@ -44,7 +46,10 @@ enum Command {
         #[command(flatten)]
         log: LogArgs,
     },
-    /// Start something to watch: a service that fails now and then, or one that misbehaves on request
+    /// Find the incidents in a recorded stream of requests and changes, or in access logs
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(Box<ReplayArgs>),
+    /// Start something to watch, a service that fails now and then or on request; or write a stream for replay
     Demo {
         #[command(flatten)]
         log: LogArgs,
@@ -54,13 +59,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    settings::process::exit_code(run())
-}
-
-fn run() -> anyhow::Result<()> {
     let cli: Cli = settings::cli::parse();
     match cli.command {
-        None => up::run(&cli.up, &cli.log),
+        Some(Command::Replay(args)) => replay::main(&args),
+        command => settings::process::exit_code(run(command, &cli.up, &cli.log)),
+    }
+}
+
+fn run(command: Option<Command>, up: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
+    match command {
+        None => up::run(up, log),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::Up { up, log }) => up::run(&up, &log),
         Some(Command::Demo { log, what }) => {
             let mut problems = Problems::new();

@@ -1,10 +1,12 @@
-//! What there is to watch: a service that fails now and then, and a server
-//! that misbehaves on request.
+//! What there is to watch: a service that fails now and then, a server that
+//! misbehaves on request, and a recorded stream of requests and changes.
 //!
 //! [`fantastic`] is the service lookout watches when nothing is configured.
+//! [`events`] is what `lookout replay` may be tried with.
 //! [`faults`] is the target of the tests: one path for every way in which a web
 //! server can be slow, broken or hostile.
 
+pub mod events;
 pub mod fantastic;
 pub mod faults;
 mod http;
@@ -14,6 +16,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use tokio_util::sync::CancellationToken;
 
+use events::EventsArgs;
 use fantastic::FantasticArgs;
 use faults::{FaultArgs, FaultServer};
 
@@ -34,13 +37,20 @@ Examples:
     /// A server that is slow, broken or hostile, as the path asks
     #[command(after_help = faults::PATHS_HELP)]
     Faults(FaultArgs),
+
+    /// A recorded stream of requests and changes, for lookout replay
+    #[command(after_help = "\
+Examples:
+  lookout demo events --lines 100000 --info info.json > stream.jsonl
+  lookout replay --info info.json --format text stream.jsonl")]
+    Events(EventsArgs),
 }
 
 /// Serves `command` until `stop` is cancelled. Says on stderr where it listens
-/// and what to try.
+/// and what to try. A stream of events is written to stdout instead.
 ///
 /// # Errors
-/// The address cannot be listened on, or the log file cannot be written.
+/// The address cannot be listened on, or a file or the stream cannot be written.
 pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()> {
     match command {
         Command::Fantastic(args) => {
@@ -61,5 +71,6 @@ pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()
             stop.cancelled().await;
             server.flush_log().context("the log file is incomplete")
         }
+        Command::Events(args) => tokio::task::spawn_blocking(move || events::run(&args, &stop)).await?,
     }
 }

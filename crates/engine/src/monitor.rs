@@ -176,13 +176,19 @@ impl Monitor {
     /// # Errors
     /// `unknown-service`.
     pub fn change(&mut self, change: &Change<'_>) -> Result<(), Rejection> {
-        let Some(&service) = self.by_name.get(change.service) else {
+        if !self.knows_service(change.service) {
             let explanation = format!("no endpoint belongs to a service {}", shown(change.service));
             return Err(Rejection::new(Reason::UnknownService, explanation));
-        };
+        }
+        self.add_change(change);
+        Ok(())
+    }
+
+    /// Takes a change of a service, even if none of its endpoints has been seen yet.
+    pub fn add_change(&mut self, change: &Change<'_>) {
+        let service = self.add_service(change.service);
         self.services[service.index()].commit = Some(change.commit.into());
         self.engine.apply(Event::Change { service, change: NEWEST });
-        Ok(())
     }
 
     #[inline]

@@ -172,17 +172,23 @@ pub struct RejectedLines {
     lines: Vec<RejectedPlace>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct RejectedPlace {
+    /// Only where there is more than one file.
+    file: Option<String>,
     line: u64,
     reason: Reason,
 }
 
 impl Serialize for RejectedPlace {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("RejectedPlace", 2)?;
+        let members = 2 + usize::from(self.file.is_some());
+        let mut object = serializer.serialize_struct("RejectedPlace", members)?;
         object.serialize_field("line", &self.line)?;
         object.serialize_field("reason", self.reason.label())?;
+        if let Some(file) = &self.file {
+            object.serialize_field("file", file)?;
+        }
         object.end()
     }
 }
@@ -193,9 +199,18 @@ impl RejectedLines {
 
     /// Notes one more.
     pub fn add(&mut self, line: u64, reason: Reason) {
+        self.push(None, line, reason);
+    }
+
+    /// Notes one more, where there are several files.
+    pub fn add_of(&mut self, file: &str, line: u64, reason: Reason) {
+        self.push(Some(file), line, reason);
+    }
+
+    fn push(&mut self, file: Option<&str>, line: u64, reason: Reason) {
         self.total += 1;
         if self.lines.len() < Self::LISTED {
-            self.lines.push(RejectedPlace { line, reason });
+            self.lines.push(RejectedPlace { file: file.map(str::to_owned), line, reason });
         }
     }
 
@@ -207,6 +222,14 @@ impl RejectedLines {
     /// The first of them: number of the line, counted from 1, and reason.
     pub fn first(&self) -> impl Iterator<Item = (u64, Reason)> {
         self.lines.iter().map(|rejected| (rejected.line, rejected.reason))
+    }
+
+    /// The first of them in words, with the file where there are several: `line 12 (bad-status)`.
+    pub fn first_in_words(&self) -> impl Iterator<Item = String> {
+        self.lines.iter().map(|RejectedPlace { file, line, reason }| match file {
+            Some(file) => format!("{file}: line {line} ({reason})"),
+            None => format!("line {line} ({reason})"),
+        })
     }
 }
 
