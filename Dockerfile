@@ -32,10 +32,11 @@ CMD ["bash"]
 FROM rust AS skeleton
 COPY Cargo.toml Cargo.lock ./
 COPY crates crates
-RUN find crates -type f ! -name Cargo.toml ! -name build.rs ! -path '*/src/lib.rs' ! -path '*/src/main.rs' \
+COPY bench bench
+RUN find crates bench -type f ! -name Cargo.toml ! -name build.rs ! -path '*/src/lib.rs' ! -path '*/src/main.rs' \
         ! -path '*/examples/*' ! -path '*/benches/*' -delete \
-    && find crates -name '*.rs' -exec sh -c 'for file; do echo "fn main() { }" > "$file"; done' sh {} + \
-    && find crates -type d -empty -delete
+    && find crates bench -name '*.rs' -exec sh -c 'for file; do echo "fn main() { }" > "$file"; done' sh {} + \
+    && find crates bench -type d -empty -delete
 
 
 FROM rust AS build

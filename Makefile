@@ -27,6 +27,12 @@ demo: ## Run fantastic, a service that fails about every fourth time, on port 12
 	@scripts/setup.sh build
 	$(CARGO) run --release --locked -- demo fantastic
 
+.PHONY: bench
+bench: ## Measure lookout replay beside bare loops, wc and jq (a few minutes)
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked -p cli -p bench-replay
+	$${CARGO_TARGET_DIR:-target}/release/bench-replay
+
 .PHONY: lint
 lint: ## Check format, clippy and docs; a warning fails
 	@scripts/setup.sh build
