@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,16 +16,25 @@ pub(crate) fn object<'a, const N: usize>(text: &'a str, names: [&str; N]) -> Opt
     if !text.starts_with('{') {
         return serde_json::from_str::<IgnoredAny>(text).ok().map(|_| Parsed::Other);
     }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let raw = Members(names).deserialize(&mut json).ok()?;
-    json.end().ok()?;
+    // Texts are what is nearly always there, and need no second look.
+    if let Some(texts) = members::<Text<'a>, N>(text, names) {
+        return Some(Parsed::Right(texts.map(|text| text.map(|Text(text)| Field::Text(text)))));
+    }
     let mut fields = [const { None }; N];
-    for (field, raw) in fields.iter_mut().zip(raw) {
+    for (field, raw) in fields.iter_mut().zip(members::<&RawValue, N>(text, names)?) {
         if let Some(raw) = raw {
             *field = Some(decode(raw)?);
         }
     }
     Some(Parsed::Right(fields))
+}
+
+/// The members in `names`, if each of them can be read as a `T`.
+fn members<'a, T: Deserialize<'a>, const N: usize>(text: &'a str, names: [&str; N]) -> Option<[Option<T>; N]> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let members = Members { names, values: PhantomData }.deserialize(&mut json).ok()?;
+    json.end().ok()?;
+    Some(members)
 }
 
 /// Reads a list, each item as it is written. `None` if the text is not JSON.
@@ -49,27 +59,30 @@ fn decode(raw: &RawValue) -> Option<Field<'_>> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-struct Members<'n, const N: usize>([&'n str; N]);
+struct Members<'n, T, const N: usize> {
+    names: [&'n str; N],
+    values: PhantomData<T>,
+}
 
-impl<'a, const N: usize> DeserializeSeed<'a> for Members<'_, N> {
-    type Value = [Option<&'a RawValue>; N];
+impl<'a, T: Deserialize<'a>, const N: usize> DeserializeSeed<'a> for Members<'_, T, N> {
+    type Value = [Option<T>; N];
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'a, const N: usize> Visitor<'a> for Members<'_, N> {
-    type Value = [Option<&'a RawValue>; N];
+impl<'a, T: Deserialize<'a>, const N: usize> Visitor<'a> for Members<'_, T, N> {
+    type Value = [Option<T>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = [None; N];
+        let mut values = [const { None }; N];
         while let Some(Text(name)) = map.next_key()? {
-            match self.0.iter().position(|wanted| *wanted == name) {
+            match self.names.iter().position(|wanted| *wanted == name) {
                 Some(index) => values[index] = Some(map.next_value()?),
                 None => {
                     map.next_value::<IgnoredAny>()?;
