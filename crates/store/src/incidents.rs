@@ -127,21 +127,25 @@ pub async fn recall(
     endpoints: &[i32],
     except: &[i64],
 ) -> Result<Vec<Event>, StoreError> {
-    // Index: check_result_pkey, backwards for the newest. No interval is longer
-    // than a day, so a check starts within a day of its slot.
+    // Index: check_result_pkey, backwards for the newest. A check starts within an
+    // interval of its slot. `offset 0` keeps each window a question of its own.
     let checks = sqlx::query!(
         r#"select e.target_id as "target_id!: TargetId", coalesce(c.started_at, c.slot_at) as "at!",
                   c.outcome <> 'down' as "ok!"
            from endpoint e
+           join target t using (target_id)
            cross join lateral (
                select coalesce(n.started_at, n.slot_at) as at from check_result n
                where n.target_id = e.target_id and n.outcome in ('up', 'degraded', 'down') and n.batch_id <> all($2)
                order by n.slot_at desc limit 1
            ) newest
-           join check_result c
-             on c.target_id = e.target_id and c.outcome in ('up', 'degraded', 'down') and c.batch_id <> all($2)
-            and c.slot_at > newest.at - make_interval(secs => least(e.window_ns / 1e9, 3e9)) - interval '1 day'
-            and coalesce(c.started_at, c.slot_at) > newest.at - make_interval(secs => least(e.window_ns / 1e9, 3e9))
+           cross join lateral (
+               select w.started_at, w.slot_at, w.outcome from check_result w
+               where w.target_id = e.target_id and w.outcome in ('up', 'degraded', 'down') and w.batch_id <> all($2)
+                 and w.slot_at > newest.at - make_interval(secs => least(e.window_ns / 1e9, 3e9) + t.interval_ms / 1e3)
+                 and coalesce(w.started_at, w.slot_at) > newest.at - make_interval(secs => least(e.window_ns / 1e9, 3e9))
+               offset 0
+           ) c
            where e.endpoint_id = any($1)"#,
         endpoints,
         except,

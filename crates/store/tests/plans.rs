@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
-use store::{batches, checks, overview, partitions, rollups, workers};
+use store::{batches, checks, cursors, incidents, overview, partitions, rollups, services, workers};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -37,6 +37,8 @@ async fn fill(pool: &PgPool, now: DateTime<Utc>) {
                     jsonb_build_object('team', n % 10), 'env'
              from generate_series(1, {TARGETS}) n"
         ),
+        "insert into service (name) values ('shop')".to_owned(),
+        "insert into endpoint (service_id, verb, resource, target_id) select 1, 'GET', key, target_id from target".to_owned(),
         format!(
             "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, outcome, cause, code)
              select at, at, n / 100, (1 + n % {TARGETS})::int4, 20000, (case when n % 50 = 0 then 'down' else 'up' end)::outcome,
@@ -179,17 +181,18 @@ impl Reader {
             let mut into = BTreeMap::new();
             let step = TimeDelta::minutes(1);
             windows::read(connection, scope, segment, DateTime::UNIX_EPOCH, step, &mut into).await.unwrap();
-            windows::gap_slots(connection, scope, from, now).await.unwrap();
+            windows::gap_slots(connection, scope, &[from], now).await.unwrap();
             assert!(!into.is_empty(), "{name}");
             self.judge(&format!("{name}, {minutes} minutes"));
         }
 
         for (hours, limit) in [(0, 500), (6, 10_001)] {
+            let (fleet, label, one) = (None, Some(&label), Some(&one));
             let after = (now - TimeDelta::hours(hours) - TimeDelta::minutes(5), TargetId(i32::MAX));
-            checks::window(&mut self.connection, None, after, now, limit).await.unwrap();
-            self.judge("checks of all");
-            checks::window(&mut self.connection, Some(TargetId(7)), after, now, limit).await.unwrap();
-            self.judge("checks of one");
+            for (what, scope) in [("checks of all", fleet), ("checks of a label", label), ("checks of one", one)] {
+                checks::window(&mut self.connection, scope, after, now, limit).await.unwrap();
+                self.judge(what);
+            }
         }
 
         // Not a short range of the whole fleet: a check may start an interval late, so that
@@ -217,6 +220,10 @@ impl Reader {
     async fn read_overviews(&mut self, now: DateTime<Utc>) {
         overview::list(&mut self.connection, "", None, 100).await.unwrap();
         self.judge("targets");
+        checks::newest(&mut self.connection, TargetId(7), 50).await.unwrap();
+        self.judge("the newest checks of a target");
+        services::list(&mut self.connection, None, ("", "", ""), now, 100).await.unwrap();
+        self.judge("services");
         overview::since(&mut self.connection, TargetId(7), "up", now - TimeDelta::days(3)).await.unwrap();
         self.judge("since when a target is up");
         overview::verdicts(&mut self.connection, now - TimeDelta::minutes(5)).await.unwrap();
@@ -244,6 +251,12 @@ impl Reader {
             batches::write_checks(&mut self.connection, "w", &checks).await.unwrap();
             self.judge("a flush");
         }
+        let batches = cursors::batches(&mut self.connection, cursors::Position::default(), 200).await.unwrap();
+        incidents::events(&mut self.connection, &batches).await.unwrap();
+        self.judge("following the batches");
+        let endpoints: Vec<i32> = (1..=10).collect();
+        incidents::recall(&mut self.connection, &endpoints, &[7]).await.unwrap();
+        self.judge("reading the windows of endpoints anew");
         rollups::compute(&mut self.connection, now, now - TimeDelta::days(30)).await.unwrap();
         self.judge("rolling up");
     }

@@ -193,7 +193,7 @@ impl Leases {
         let still = renewed.iter().filter_map(|shard| Some((*shard, *next.held.get(shard)?)));
         next.held = still.chain(taken.iter().map(|lease| (lease.shard, held(lease)))).collect();
         next.leaving.retain(|shard| next.held.contains_key(shard));
-        stats.set_leases(next.held.len(), next.held.values().copied().max().unwrap_or(0), taken.len());
+        stats.set_leases(next.held.len(), next.held.values().map(|held| held.epoch).max().unwrap_or(0), taken.len());
         let surplus = next.held.len().saturating_sub(usize::try_from(share).unwrap_or(usize::MAX));
         // Only what the schedule works on has a moment at which it can stop: a shard
         // given away before it began would leave its slots in between to nobody.

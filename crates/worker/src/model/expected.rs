@@ -113,10 +113,9 @@ impl World {
             }
             let scope = Scope { targets: Some(vec![target.0]), active: 1, rate: 1.0 };
             let mut connection = self.pool.acquire().await.unwrap();
+            let since = [micros_to_utc(due.since_us)];
             let without_row =
-                windows::gap_slots(&mut connection, &scope, micros_to_utc(due.since_us), micros_to_utc(until_us))
-                    .await
-                    .unwrap();
+                windows::gap_slots(&mut connection, &scope, &since, micros_to_utc(until_us)).await.unwrap()[0];
             assert_eq!(rows + without_row, slots, "slots of {target:?}: {rows} rows, {without_row} in gaps {gaps:?}");
             in_gaps += without_row as usize;
         }

@@ -537,6 +537,7 @@ impl Worker {
             started_at: micros_to_utc(BEGIN_US),
             lag_us: 0,
             missed: 0,
+            unknown: 0,
             in_flight: 0,
             queue_depth: 0,
             config_digest: 1,
