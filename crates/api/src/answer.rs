@@ -4,9 +4,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use common::Cause;
 use serde::{Serialize, Serializer};
 use store::checks::CheckRow;
+use utoipa::ToSchema;
 
 /// A moment: RFC 3339 in UTC, to the microsecond.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-21T06:14:13.719155Z")]
 pub(crate) struct Moment(DateTime<Utc>);
 
 impl From<DateTime<Utc>> for Moment {
@@ -28,7 +30,7 @@ pub(crate) fn milliseconds(us: i32) -> f64 {
 
 /// How a slot ended. The first three are verdicts on the target; `missed` (lookout was late
 /// or not running) and `unknown` (the fault was lookout's own) stay out of every ratio.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
     Up,
@@ -51,7 +53,7 @@ impl From<common::Outcome> for Outcome {
 }
 
 /// One slot: a moment at which a target was due, and what came of it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Slot {
     /// When the check started; when it was due, if it never did.
     timestamp: Moment,

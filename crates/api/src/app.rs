@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::guard::guard;
+use crate::openapi::Document;
 use crate::routes;
 use crate::state::State;
 
@@ -48,11 +49,13 @@ impl Api {
             .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
         let state = State { pool, migrated: Arc::default() };
         let wanted = listen.addr;
+        let document = web::Data::new(Document::new(listen.public_read));
         let (shared, settings) = (web::Data::new(state.clone()), web::Data::new(listen));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
                 .app_data(settings.clone())
+                .app_data(document.clone())
                 .wrap(Compress::default())
                 .wrap(from_fn(guard))
                 .configure(routes::configure)

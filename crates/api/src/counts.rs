@@ -8,6 +8,7 @@ use common::{Cause, Counts};
 use serde::Serialize;
 use store::PgConnection;
 use store::windows::{self, Bucket, Scope, Segment, Source};
+use utoipa::ToSchema;
 
 use crate::answer::Moment;
 use crate::error::ApiError;
@@ -18,13 +19,30 @@ const MOST_ROWS: f64 = 50_000.0;
 /// Minute buckets that are read at most.
 const MOST_MINUTES: i64 = 200_000;
 
-/// What was counted, and when that was.
-#[derive(Serialize)]
+/// The time that was counted.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Span {
+    /// Slots from this moment on are counted. A roll-up begins with a whole bucket, so this
+    /// may lie before what was asked for.
     from: Moment,
+    /// Slots up to this moment are counted, one at this moment too.
     to: Moment,
+    /// How long that is.
     seconds: f64,
-    source: &'static str,
+    source: SourceName,
+}
+
+/// Where counts come from: `rows` are the checks one by one, with every status code and exact
+/// bounds; the others are roll-ups with buckets of that length. The coarsest one that was needed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = Source)]
+enum SourceName {
+    Rows,
+    Second,
+    Minute,
+    Hour,
+    Day,
 }
 
 impl Span {
@@ -34,7 +52,19 @@ impl Span {
             from: from.into(),
             to: (to - MOMENT).into(),
             seconds: (to - from).num_microseconds().unwrap_or(0) as f64 / 1e6,
-            source: source.label(),
+            source: source.into(),
+        }
+    }
+}
+
+impl From<Source> for SourceName {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Rows => Self::Rows,
+            Source::Second => Self::Second,
+            Source::Minute => Self::Minute,
+            Source::Hour => Self::Hour,
+            Source::Day => Self::Day,
         }
     }
 }
@@ -51,32 +81,46 @@ pub(crate) fn until(now: DateTime<Utc>, window: TimeDelta) -> (DateTime<Utc>, Da
 const MOMENT: TimeDelta = TimeDelta::microseconds(1);
 
 /// Raw counts, and the two percentages that follow from them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Measure {
     counts: Totals,
     no_response: NoResponse,
     status_classes: StatusClasses,
-    /// Absent where a roll-up answers: it keeps classes only.
+    /// How many checks were answered with each status code, which is the name of the field.
+    /// Absent where a roll-up was read: it keeps classes only.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = BTreeMap<String, u64>, required = false, example = json!({"200": 27, "503": 3}))]
     status_codes: Option<BTreeMap<String, u64>>,
+    /// Failed share of the verdicts, in percent; null without a verdict.
+    #[schema(minimum = 0, maximum = 100)]
     failure_percentage: Option<f64>,
+    /// Share of the slots due that have a verdict, in percent; null when nothing was due.
+    #[schema(minimum = 0, maximum = 100)]
     coverage_percentage: Option<f64>,
 }
 
-#[derive(Serialize)]
+/// How many slots ended in which way.
+#[derive(Serialize, ToSchema)]
 struct Totals {
+    /// Answered as expected, in time.
     up: u64,
+    /// Answered as expected, but slowly.
     degraded: u64,
+    /// The target failed, whatever the cause.
     down: u64,
+    /// lookout was late or not running.
     missed: u64,
+    /// The fault was lookout's own.
     unknown: u64,
+    /// `up`, `degraded` and `down` together.
     verdicts: u64,
+    /// All of them: every slot that was due.
     due: u64,
 }
 
-/// A timeout or a reset after the response head is counted here too: roll-ups do not
-/// tell the two apart.
-#[derive(Serialize)]
+/// Checks that were down without an answer, by cause. A timeout or a reset after the response
+/// head is counted here too, because roll-ups do not tell the two apart.
+#[derive(Serialize, ToSchema)]
 struct NoResponse {
     dns: u64,
     refused: u64,
@@ -86,7 +130,8 @@ struct NoResponse {
     protocol: u64,
 }
 
-#[derive(Serialize)]
+/// Checks that were answered, by the first digit of the status code.
+#[derive(Serialize, ToSchema)]
 struct StatusClasses {
     #[serde(rename = "1xx")]
     informational: u64,

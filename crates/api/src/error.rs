@@ -7,6 +7,7 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use store::StoreError;
+use utoipa::ToSchema;
 
 tokio::task_local! {
     /// The id of the request being answered.
@@ -36,22 +37,41 @@ pub(crate) enum ApiError {
     Internal(StoreError),
 }
 
-#[derive(Serialize)]
-struct Problem<'a> {
+/// Why there is no answer (RFC 9457).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Problem<'a> {
+    /// Always `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The problem in a few words, the same for every one of its kind.
+    #[schema(example = "Invalid parameter")]
     title: &'static str,
+    /// The status code of the answer.
+    #[schema(example = 400)]
     status: u16,
+    /// What is wrong this time, and what would be right.
+    #[schema(example = "limit is a whole number from 1 to 500")]
     detail: &'a str,
+    /// Which part of the request breaks which rule; absent where no single part does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<Violation<'a>>,
+    /// The id of the request, as in the header `x-request-id`; the log has it too.
+    #[schema(example = "4c0d7e9a1b2f3a58")]
     request_id: String,
 }
 
-#[derive(Serialize)]
-struct Violation<'a> {
+/// One part of a request that breaks a rule.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Violation<'a> {
+    /// Where it is: `query:` and the name of the parameter.
+    #[schema(example = "query:limit")]
     pointer: String,
+    /// The rule, for programs.
+    #[schema(example = "out_of_range")]
     code: &'a str,
+    /// The rule, for people.
+    #[schema(example = "limit is a whole number from 1 to 500")]
     message: &'a str,
 }
 
@@ -68,7 +88,7 @@ impl fmt::Display for ApiError {
 }
 
 impl ApiError {
-    fn title(&self) -> &'static str {
+    pub(crate) fn title(&self) -> &'static str {
         match self {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
             Self::TooMuch { .. } => "Too much",
@@ -78,6 +98,30 @@ impl ApiError {
             Self::Unavailable(_) => "Temporarily unavailable",
             Self::Internal(_) => "Internal error",
         }
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        match self {
+            Self::Parameter { message, .. }
+            | Self::TooMuch { message, .. }
+            | Self::Query(message)
+            | Self::NotFound(message) => message,
+            Self::Unauthorized => "send the header `Authorization: Bearer` with a valid token",
+            Self::NoRoute => "there is nothing at this path",
+            Self::MethodNotAllowed => "this path answers GET",
+            Self::Unavailable(why) => why,
+            Self::Internal(_) => "something went wrong on our side; the log has the reason under this request_id",
+        }
+    }
+
+    /// The part of the request that breaks a rule, where there is one.
+    fn violation(&self) -> Option<Violation<'_>> {
+        let (name, code, message) = match self {
+            Self::Parameter { name, code, message } => (name, *code, message),
+            Self::TooMuch { name, message } => (name, "too_many_points", message),
+            _ => return None,
+        };
+        Some(Violation { pointer: format!("query:{name}"), code, message })
     }
 }
 
@@ -98,27 +142,10 @@ impl ResponseError for ApiError {
 
     fn error_response(&self) -> HttpResponse {
         let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
-        let mut errors = Vec::new();
-        let detail = match self {
-            Self::Parameter { name, code, message } => {
-                errors.push(Violation { pointer: format!("query:{name}"), code, message });
-                message.as_str()
-            }
-            Self::TooMuch { name, message } => {
-                errors.push(Violation { pointer: format!("query:{name}"), code: "too_many_points", message });
-                message.as_str()
-            }
-            Self::Query(message) | Self::NotFound(message) => message,
-            Self::Unauthorized => "send the header `Authorization: Bearer` with a valid token",
-            Self::NoRoute => "there is nothing at this path",
-            Self::MethodNotAllowed => "this path answers GET",
-            Self::Unavailable(why) => why,
-            Self::Internal(cause) => {
-                // Logged here, once; never sent.
-                tracing::error!(request_id, "{cause}");
-                "something went wrong on our side; the log has the reason under this request_id"
-            }
-        };
+        if let Self::Internal(cause) = self {
+            // Logged here, once; never sent.
+            tracing::error!(request_id, "{cause}");
+        }
         let status = self.status_code();
         let mut response = HttpResponse::build(status);
         match self {
@@ -133,8 +160,14 @@ impl ResponseError for ApiError {
             }
             _ => {}
         }
-        let problem =
-            Problem { kind: "about:blank", title: self.title(), status: status.as_u16(), detail, errors, request_id };
+        let problem = Problem {
+            kind: "about:blank",
+            title: self.title(),
+            status: status.as_u16(),
+            detail: self.detail(),
+            errors: self.violation().into_iter().collect(),
+            request_id,
+        };
         let body = serde_json::to_string(&problem).unwrap_or_default();
         response.content_type("application/problem+json").body(body)
     }

@@ -12,7 +12,7 @@ use crate::config::ListenSettings;
 use crate::error::{ApiError, REQUEST_ID};
 
 /// Paths that tell only whether we run; a load balancer has no token.
-const ALWAYS_OPEN: [&str; 2] = ["/healthz", "/readyz"];
+pub(crate) const ALWAYS_OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 pub(crate) async fn guard(
     request: ServiceRequest,

@@ -7,6 +7,7 @@ mod counts;
 mod cursor;
 mod error;
 mod guard;
+mod openapi;
 mod routes;
 mod state;
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use settings::{LogArgs, Problems};
 use tokio_util::sync::CancellationToken;
 
-/// Applies the migrations, then answers HTTP: /status, /api/v1/checks, /healthz, /readyz.
+/// Applies the migrations, then answers HTTP; /api/docs/ tells what.
 #[derive(Debug, Parser)]
 #[command(
     name = "api",

@@ -13,11 +13,13 @@ use common::target::micros_to_utc;
 use serde::{Deserialize, Serialize};
 use store::windows::{self, Which};
 use store::{checks, targets};
+use utoipa::{IntoParams, ToSchema};
 
 use super::parameters;
 use crate::answer::{Moment, Slot};
 use crate::cursor;
 use crate::error::ApiError;
+use crate::openapi::{AsksPostgres, NotFound};
 use crate::state::{PATIENCE, State, within};
 
 /// The window where nothing else is asked for.
@@ -26,13 +28,20 @@ const DEFAULT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Slots on a page, at most and unless fewer are asked for.
 const PAGE: i64 = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// How far back from now, from `1s` to `9600h`.
+    #[param(default = "5m")]
     window: Option<String>,
+    /// Only the target with this key. Not together with `label`.
     target: Option<String>,
+    /// Only targets with this label, as name and value like `team:shop`. Not together with `target`.
     label: Option<String>,
+    /// `next` of the page before, asked for with the same window, target and label.
     cursor: Option<String>,
+    /// Slots on a page.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 500, default = 500, example = 100)]
     limit: Option<String>,
 }
 
@@ -57,27 +66,52 @@ impl Position {
     }
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// A page of a window, slot by slot.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Checks)]
+pub(super) struct Answer {
     window: Window,
+    /// The slots of this page, the oldest first.
     response: Vec<Row>,
+    /// The cursor of the next page; null on the last.
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The window of a list; the same on all of its pages.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ChecksWindow)]
 struct Window {
+    /// Slots after this moment are in the list.
     from: Moment,
+    /// Slots up to this moment are in the list, one at this moment too.
     to: Moment,
+    /// How long that is.
+    #[schema(example = 300.0)]
     seconds: f64,
 }
 
-#[derive(Serialize)]
+/// A slot and whose it is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CheckRow)]
 struct Row {
     #[serde(flatten)]
     slot: Slot,
+    /// The key of the target.
+    #[schema(example = "home")]
     target: String,
 }
 
+/// The rolling window, slot by slot
+///
+/// Slots that were missed, or whose outcome nobody knows, are in it too.
+#[utoipa::path(
+    get,
+    path = "/api/v1/checks",
+    operation_id = "checks",
+    tag = "Checks",
+    params(Query),
+    responses((status = 200, description = "A page of slots", body = Answer), NotFound, AsksPostgres)
+)]
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
     within(PATIENCE, answer(&state, &query)).await.map(|answer| HttpResponse::Ok().json(answer))
 }

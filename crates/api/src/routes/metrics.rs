@@ -28,6 +28,17 @@ const MOST_TARGETS: i64 = 10_000;
 /// Ratios are over this many whole minutes and the one under way.
 const RATIO_MINUTES: i64 = 5;
 
+/// Every target and lookout itself, for Prometheus
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "lookout",
+    responses(
+        (status = 200, description = "Prometheus text format, version 0.0.4", content_type = "text/plain", body = String),
+        crate::openapi::AsksPostgres
+    )
+)]
 pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     let now = Utc::now();
     let metrics = Metrics::new();

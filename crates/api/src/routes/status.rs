@@ -14,35 +14,76 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
 use store::targets;
+use utoipa::{IntoParams, ToSchema};
 
 use super::parameters;
 use crate::answer::Moment;
 use crate::error::ApiError;
+use crate::openapi::AsksPostgres;
 use crate::state::{PATIENCE, State, within};
 
 /// More rows than anybody has: `limit` is there to ask for few.
 const MAX_LIMIT: i64 = 1_000_000_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// Only checks of this URL, as it was configured.
     url: Option<String>,
+    /// Only checks that started at this moment or later, like `2026-11-21T06:00:00Z`.
+    #[param(format = DateTime)]
     since: Option<String>,
+    /// Only checks that started before this moment, like `2026-11-21T07:00:00Z`.
+    #[param(format = DateTime)]
     until: Option<String>,
+    /// Only checks that ended so.
+    #[param(value_type = Verdict, inline, required = false)]
     outcome: Option<String>,
+    /// Only the newest so many; still the oldest of them first.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1_000_000_000_i64, example = 3)]
     limit: Option<String>,
 }
 
-/// One element of the array.
-#[derive(Serialize)]
-struct Row<'a> {
+/// How a check ended that tells something about its target.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[expect(dead_code, reason = "for the document: what the parameter `outcome` may be")]
+enum Verdict {
+    Up,
+    Degraded,
+    Down,
+}
+
+/// A check with a verdict.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusRow)]
+pub(super) struct Row<'a> {
+    /// Up or degraded.
     ok: bool,
+    /// The status code of the answer; 0 without one.
+    #[schema(example = 200)]
     code: i16,
+    /// From the first network operation to the response head, or how long was waited for it, in seconds.
+    #[schema(example = 0.000462)]
     elapsed: f64,
+    /// When it started.
     date: Moment,
+    /// What was asked, as it was configured.
+    #[schema(value_type = String, example = "https://example.org/")]
     url: &'a RawValue,
 }
 
+/// Every check with a verdict, the oldest first
+///
+/// The answer is streamed, however long it is.
+#[utoipa::path(
+    get,
+    path = "/status",
+    operation_id = "status",
+    tag = "Checks",
+    params(Query),
+    responses((status = 200, description = "In the order in which they started", body = [Row]), AsksPostgres)
+)]
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
     let limit = parameters::limit(query.limit.as_deref(), MAX_LIMIT)?;
     let mut filter = Filter {

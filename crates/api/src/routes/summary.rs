@@ -10,10 +10,12 @@ use actix_web::{HttpResponse, web};
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use store::windows::{self, Bucket, Source};
+use utoipa::{IntoParams, ToSchema};
 
 use super::parameters;
 use crate::counts::{self, Measure, Span, percentage};
 use crate::error::ApiError;
+use crate::openapi::{AsksPostgres, NotFound, TooMuch};
 use crate::state::{PATIENCE, State, within};
 
 /// The window where nothing else is asked for.
@@ -26,42 +28,79 @@ const MOST_POINTS: i64 = 600;
 const STEPS: [i64; 19] =
     [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800];
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// How far back from now, from `1s` to `9600h`.
+    #[param(default = "5m")]
     window: Option<String>,
+    /// How far apart the points of the series are, like `10m`. Without it the smallest step people read
+    /// easily that makes at most 600 points; one that makes more is refused.
     step: Option<String>,
+    /// Only the target with this key. Not together with `label`.
     target: Option<String>,
+    /// Only targets with this label, as name and value like `team:shop`. Not together with `target`.
     label: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Answer {
+/// What happened in a window.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Summary)]
+pub(super) struct Answer {
     window: Window,
+    /// How many of the targets are probed now.
     targets: i64,
     #[serde(flatten)]
     measure: Measure,
+    /// The window step by step, the oldest first; at most 600.
+    #[schema(max_items = 600)]
     series: Vec<Point>,
 }
 
-#[derive(Serialize)]
+/// The window of a summary, and the steps of its series.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SummaryWindow)]
 struct Window {
     #[serde(flatten)]
     span: Span,
+    /// How far apart the points of the series are.
     step_seconds: i64,
 }
 
-#[derive(Serialize)]
+/// One step of a series.
+#[derive(Serialize, ToSchema)]
 struct Point {
+    /// When it begins; the first may begin before the window does.
+    #[schema(format = DateTime, example = "2026-11-21T06:14:00Z")]
     at: String,
+    /// Answered as expected, in time.
     up: u64,
+    /// Answered as expected, but slowly.
     degraded: u64,
+    /// The target failed.
     down: u64,
+    /// lookout was late or not running; slots in long gaps are in the totals only.
     missed: u64,
+    /// The fault was lookout's own.
     unknown: u64,
+    /// Failed share of the verdicts, in percent; null without a verdict.
+    #[schema(minimum = 0, maximum = 100)]
     failure_percentage: Option<f64>,
 }
 
+/// Raw counts over a rolling window
+///
+/// Of one target, of those with a label, or of the whole fleet. Counts come from the checks
+/// one by one while those are few, else from the finest roll-up that answers quickly; the
+/// answer says which, and the true bounds that go with it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/summary",
+    operation_id = "summary",
+    tag = "Checks",
+    params(Query),
+    responses((status = 200, description = "What happened", body = Answer), NotFound, TooMuch, AsksPostgres)
+)]
 pub(super) async fn get(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
     within(PATIENCE, answer(&state, &query, Utc::now())).await.map(|answer| HttpResponse::Ok().json(answer))
 }

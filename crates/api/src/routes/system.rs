@@ -5,68 +5,110 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use store::windows::{self, Which};
 use store::workers::{self, Seen};
+use utoipa::ToSchema;
 
 use crate::answer::Moment;
 use crate::error::ApiError;
+use crate::openapi::AsksPostgres;
 use crate::state::{PATIENCE, State, within};
 
 /// A worker that reported longer ago than this is not there any more.
 const ALIVE: TimeDelta = TimeDelta::seconds(5);
 
-#[derive(Serialize)]
-struct Answer {
+/// Workers, and what they share.
+#[derive(Serialize, ToSchema)]
+#[schema(as = System)]
+pub(super) struct Answer {
+    /// The version of this api.
+    #[schema(example = "0.1.0")]
     version: &'static str,
     schema: Schema,
+    /// How many targets are probed.
     targets: i64,
     /// Slots due in a second, all targets together.
     checks_per_second: f64,
     /// The newest slot that is stored; null when there is none of the last day.
     newest_check: Option<Moment>,
-    /// Every hour before this is rolled up.
+    /// Every hour before this is rolled up; null before the first.
     rolled_up_until: Option<Moment>,
     /// Running workers with different target lists delete nothing of each other's.
     lists_differ: bool,
-    /// Shards that a worker holds a lease on, of 256 in all.
+    /// Shards that a worker holds a lease on, of 256 in all; the rest is not probed.
     shards_held: i64,
     /// How often a shard changed hands, ever.
     lease_epochs: i64,
     /// Who follows the batches, and how far.
     readers: Vec<Reader>,
+    /// Those that reported in the last ten minutes, the newest start first.
     workers: Vec<Worker>,
 }
 
-#[derive(Serialize)]
+/// A follower of the batches: hour roll-ups, incidents.
+#[derive(Serialize, ToSchema)]
 struct Reader {
+    #[schema(example = "incidents")]
     name: String,
     /// Batches not followed yet, up to 100,000.
     batches_behind: i64,
-    /// Age of the oldest of them.
+    /// Age of the oldest of them; 0 when there is none.
     lag_seconds: f64,
 }
 
-#[derive(Serialize)]
+/// The tables, by number of the last migration.
+#[derive(Serialize, ToSchema)]
 struct Schema {
+    /// What the database has.
     version: i32,
+    /// What this api was written for.
     expected: i32,
 }
 
-#[derive(Serialize)]
+/// What a worker says of itself, once a second.
+#[derive(Serialize, ToSchema)]
 struct Worker {
+    /// Its name, new at each start.
     id: String,
-    /// `running`, `stopped` (cleanly) or `gone` (no report for 5 s).
-    state: &'static str,
+    state: WorkerState,
+    /// The version of its program.
     version: String,
     started_at: Moment,
+    /// Its last report.
     seen_at: Moment,
+    /// The shards it probes, of 256.
     shards: i64,
+    /// The largest lateness of a start since the report before, in milliseconds.
     lag_ms: f64,
+    /// Slots missed since it started.
     missed: i64,
+    /// Slots lost to its own faults since it started.
     unknown: i64,
+    /// Probes under way.
     in_flight: i32,
+    /// Results in its memory that wait for Postgres.
     queue_depth: i64,
+    /// Results on its disk that wait for Postgres.
     spool_depth: i64,
 }
 
+/// `stopped` is a clean stop; `gone` means no report for 5 s.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum WorkerState {
+    Running,
+    Stopped,
+    Gone,
+}
+
+/// How lookout itself does
+///
+/// Its workers, the shards they probe, how late they are and what waits to be stored.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system",
+    operation_id = "system",
+    tag = "lookout",
+    responses((status = 200, description = "Workers and what they share", body = Answer), AsksPostgres)
+)]
 pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiError> {
     within(PATIENCE, answer(&state, Utc::now())).await.map(|answer| HttpResponse::Ok().json(answer))
 }
@@ -109,11 +151,11 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
             .map(|worker| Worker {
                 id: worker.worker_id.clone(),
                 state: if worker.stopped_at.is_some() {
-                    "stopped"
+                    WorkerState::Stopped
                 } else if is_running(&worker) {
-                    "running"
+                    WorkerState::Running
                 } else {
-                    "gone"
+                    WorkerState::Gone
                 },
                 version: worker.version.clone(),
                 started_at: worker.started_at.into(),

@@ -2,26 +2,32 @@
 
 use actix_web::{HttpResponse, web};
 use chrono::{TimeDelta, Utc};
+use common::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use store::checks::{self, TimedCheck};
 use store::overview::{self, Overview};
 use store::windows::{Scope, Which};
+use utoipa::{IntoParams, ToSchema};
 
 use super::parameters;
 use crate::answer::{Moment, Slot, milliseconds};
 use crate::counts::{self, Measure, Span};
 use crate::cursor;
 use crate::error::ApiError;
+use crate::openapi::{AsksPostgres, NotFound};
 use crate::state::{PATIENCE, State, within};
 
 /// Targets on a page, at most and unless fewer are asked for.
 const PAGE: i64 = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
+    /// `next` of the page before.
     cursor: Option<String>,
+    /// Targets on a page.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 500, default = 500, example = 100)]
     limit: Option<String>,
 }
 
@@ -44,53 +50,106 @@ struct Position {
     after_key: String,
 }
 
-#[derive(Serialize)]
-struct Page {
+/// A page of targets.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Targets)]
+pub(super) struct Page {
+    /// The targets of this page, by key.
     targets: Vec<Target>,
+    /// The cursor of the next page; null on the last.
     next: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What is probed, and how it is.
+#[derive(Serialize, ToSchema)]
 struct Target {
+    /// Its stable identity: the name in a file, the URL in `URLS`.
+    #[schema(example = "home")]
     key: String,
+    /// What people read.
+    #[schema(example = "home")]
     name: String,
+    /// As it was configured, less user and password.
+    #[schema(example = "https://example.org/")]
     url: String,
+    /// The method of the request.
+    #[schema(example = "GET")]
     method: String,
+    /// How often it is due, in milliseconds.
     interval_ms: i32,
+    /// How long one check may take, in milliseconds.
     timeout_ms: i32,
+    /// A success slower than this is degraded, in milliseconds.
     degraded_ms: i32,
+    /// Status codes that count as success: one each, or from and to.
+    #[schema(example = json!(["200-299", "409"]))]
     expect_status: Vec<String>,
+    /// Names and values to tell targets apart by.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"team": "shop"}))]
     labels: Value,
-    source: String,
+    source: Source,
+    /// When it was first configured.
     created_at: Moment,
-    /// `up`, `degraded`, `down`, or `unknown` while there is no verdict.
-    state: String,
-    /// The newest verdict.
+    state: TargetState,
+    /// The newest verdict; null without one of the last day.
     last_check: Option<LastCheck>,
 }
 
-#[derive(Serialize)]
+/// Who named a target: the variable `URLS`, a file, or somebody over this API.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = TargetSource)]
+enum Source {
+    Env,
+    File,
+    Api,
+}
+
+/// The newest verdict, or `unknown` without one of the last day.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum TargetState {
+    Up,
+    Degraded,
+    Down,
+    Unknown,
+}
+
+/// The check that gave the newest verdict.
+#[derive(Serialize, ToSchema)]
 struct LastCheck {
+    /// When it started.
     timestamp: Moment,
-    cause: Option<String>,
+    /// Why it is down; null unless it is.
+    cause: Option<Cause>,
+    /// The status code of the answer; null without one.
     code: Option<i16>,
+    /// From the first network operation to the response head, or how long was waited for
+    /// it, in milliseconds.
     elapsed_ms: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct Detail {
+/// A target and how it did lately.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TargetDetail)]
+pub(super) struct Detail {
     #[serde(flatten)]
     target: Target,
-    /// Since when it has been in this state, as far as the last 30 days tell.
+    /// Since when it has been in this state, as far as the last 30 days tell; null while it is `unknown`.
     since: Option<Moment>,
     /// How it did lately, in windows that end now: the shortest first.
     windows: Vec<Window>,
     /// Its newest slots, at most 50, the newest first; with `missed` and `unknown`.
+    #[schema(max_items = 50)]
     last_checks: Vec<TimedSlot>,
 }
 
-#[derive(Serialize)]
+/// How a target did in a window that ends now.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TargetWindow)]
 struct Window {
+    /// `1m`, `5m`, `15m`, `1h` or `24h`.
+    #[schema(example = "5m")]
     name: &'static str,
     #[serde(flatten)]
     span: Span,
@@ -98,16 +157,17 @@ struct Window {
     measure: Measure,
 }
 
-#[derive(Serialize)]
+/// A slot and where its time went.
+#[derive(Serialize, ToSchema)]
 struct TimedSlot {
     #[serde(flatten)]
     slot: Slot,
-    /// Where the time went; null where nothing is known of it.
+    /// Null where nothing is known of it.
     phases: Option<Phases>,
 }
 
 /// Where the time of a check went. Redirects add up.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Phases {
     /// Name lookup, in milliseconds; null where there was none.
     dns_ms: Option<f64>,
@@ -117,6 +177,15 @@ struct Phases {
     first_byte_ms: Option<f64>,
 }
 
+/// What is probed, and how it is
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets",
+    operation_id = "targets",
+    tag = "Targets",
+    params(Query),
+    responses((status = 200, description = "A page of targets", body = Page), AsksPostgres)
+)]
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
@@ -132,6 +201,15 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     Ok(HttpResponse::Ok().json(Page { targets: rows.into_iter().map(Target::from).collect(), next }))
 }
 
+/// One target: its state, how it did lately, its newest checks
+#[utoipa::path(
+    get,
+    path = "/api/v1/targets/{key}",
+    operation_id = "target",
+    tag = "Targets",
+    params(("key" = String, Path, description = "The key of a target; percent-encoded, if it is a URL", example = "home")),
+    responses((status = 200, description = "The target", body = Detail), NotFound, AsksPostgres)
+)]
 pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let detail = within(PATIENCE, async {
         let mut connection = state.database().await?;
@@ -169,15 +247,24 @@ impl From<Overview> for Target {
             degraded_ms: row.degraded_ms,
             expect_status: row.expect_status,
             labels: row.labels,
-            source: row.source,
+            source: match row.source.as_str() {
+                "env" => Source::Env,
+                "file" => Source::File,
+                _ => Source::Api,
+            },
             created_at: row.created_at.into(),
             last_check: row.checked_at.map(|checked_at| LastCheck {
                 timestamp: checked_at.into(),
-                cause: row.cause,
+                cause: row.cause.as_deref().and_then(Cause::parse),
                 code: row.code,
                 elapsed_ms: row.elapsed_us.map(milliseconds),
             }),
-            state: row.outcome.unwrap_or_else(|| "unknown".to_owned()),
+            state: match row.outcome.as_deref() {
+                Some("up") => TargetState::Up,
+                Some("degraded") => TargetState::Degraded,
+                Some("down") => TargetState::Down,
+                _ => TargetState::Unknown,
+            },
         }
     }
 }

@@ -5,6 +5,7 @@
 mod checks;
 mod health;
 mod metrics;
+mod openapi;
 mod problems;
 mod status;
 mod summary;

@@ -1,0 +1,216 @@
+//! The document that describes this API, in OpenAPI 3.1.
+//!
+//! Nothing is written down twice. Paths, parameters and answers are what the handlers and
+//! the types they answer with say of themselves; which handlers there are comes from
+//! [`routes::each`], which serves them too; what needs no token is asked of the guard.
+
+use std::collections::BTreeMap;
+
+use actix_web::{FromRequest, Handler, Responder, ResponseError};
+use bytes::Bytes;
+use store::StoreError;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Parameter;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema};
+use utoipa::{IntoResponses, OpenApi as _};
+
+use crate::error::{ApiError, Problem};
+use crate::guard::ALWAYS_OPEN;
+use crate::routes::{self, Described, Routes};
+
+/// What is true of all of it.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "lookout",
+        description = "What lookout saw of the URLs and APIs it watches.\n\n\
+            Every path answers GET and HEAD. A path with parameters answers one that is unknown or there twice with an \
+            error that names it. \
+            Moments are RFC 3339 in UTC; durations in parameters are `30s`, `5m` or `24h`, a bare number is seconds. \
+            Every answer has the header `x-request-id`. Errors are `application/problem+json` (RFC 9457). \
+            Without Postgres the answer is 503 with `Retry-After`, within a second.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/", description = "Where this document comes from")),
+    tags(
+        (name = "Checks", description = "What came of each check, and counts of them"),
+        (name = "Targets", description = "What is probed, and how it does"),
+        (name = "lookout", description = "How lookout itself does"),
+        (name = "API", description = "This document, and the page to try it"),
+    ),
+    components(schemas(Problem)),
+)]
+struct Base;
+
+/// The name of the one way to show that one may read.
+const TOKEN: &str = "token";
+
+/// The document as it is sent.
+pub(crate) struct Document(pub(crate) Bytes);
+
+impl Document {
+    /// Builds the document of an api that lets anybody read, or only who has the token.
+    pub(crate) fn new(public_read: bool) -> Self {
+        let json = serde_json::to_vec(&describe(public_read));
+        Self(json.expect("a document has string keys only").into())
+    }
+}
+
+fn describe(public_read: bool) -> OpenApi {
+    let mut described = Collected { document: Base::openapi(), schemas: Vec::new() };
+    routes::each(&mut described);
+    let Collected { mut document, schemas } = described;
+
+    let nothing = SecurityRequirement::default();
+    let token = SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, []);
+    document.security = Some(if public_read { vec![nothing.clone(), token] } else { vec![token] });
+    // What the guard may answer before a handler is asked.
+    for (path, item) in &mut document.paths.paths {
+        let Some(operation) = &mut item.get else { continue };
+        operation.parameters.iter_mut().flatten().for_each(never_null);
+        operation.responses.responses.extend(gather([bad_request()]));
+        if ALWAYS_OPEN.contains(&path.as_str()) {
+            operation.security = Some(vec![nothing.clone()]);
+        } else {
+            operation.responses.responses.extend(gather([unauthorized()]));
+        }
+    }
+
+    let components = document.components.get_or_insert_default();
+    components.schemas.extend(schemas);
+    components.schemas.values_mut().for_each(require_nullable);
+    let scheme = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("`API_TOKEN`. Needed where `PUBLIC_READ` is off."));
+    components.security_schemes.insert(TOKEN.to_owned(), SecurityScheme::Http(scheme.build()).into());
+    document
+}
+
+/// A parameter may be left out, but not be null.
+fn never_null(parameter: &mut RefOr<Parameter>) {
+    if let RefOr::T(Parameter { schema: Some(RefOr::T(Schema::Object(object))), .. }) = parameter
+        && let SchemaType::Array(kinds) = &object.schema_type
+        && let Some(kind) = kinds.iter().find(|kind| **kind != Type::Null)
+    {
+        object.schema_type = SchemaType::Type(kind.clone());
+    }
+}
+
+/// A field that may be null is always there: serde writes the null.
+fn require_nullable(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            for (name, property) in &object.properties {
+                if is_nullable(property) && !object.required.contains(name) {
+                    object.required.push(name.clone());
+                }
+            }
+        }
+        RefOr::T(Schema::AllOf(parts)) => parts.items.iter_mut().for_each(require_nullable),
+        _ => {}
+    }
+}
+
+fn is_nullable(schema: &RefOr<Schema>) -> bool {
+    let has_null = |kind: &SchemaType| match kind {
+        SchemaType::Type(kind) => *kind == Type::Null,
+        SchemaType::Array(kinds) => kinds.contains(&Type::Null),
+        SchemaType::AnyValue => false,
+    };
+    match schema {
+        RefOr::T(Schema::Object(object)) => has_null(&object.schema_type),
+        RefOr::T(Schema::Array(array)) => has_null(&array.schema_type),
+        RefOr::T(Schema::OneOf(choices)) => choices.items.iter().any(is_nullable),
+        _ => false,
+    }
+}
+
+/// Routes gathered into a document.
+struct Collected {
+    document: OpenApi,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Routes for Collected {
+    fn read<F, Args>(&mut self, description: impl Described, _: F)
+    where
+        F: Handler<Args, Output: Responder + 'static>,
+        Args: FromRequest + 'static,
+    {
+        let paths = &mut self.document.paths.paths;
+        paths.extend(description.paths().paths);
+        description.schemas(&mut self.schemas);
+    }
+}
+
+/// The answer to an error, under its status; with the error as the example.
+fn problem(error: &ApiError, description: &str) -> (String, Response) {
+    let example = serde_json::json!({
+        "type": "about:blank",
+        "title": error.title(),
+        "status": error.status_code().as_u16(),
+        "detail": error.detail(),
+        "request_id": "4c0d7e9a1b2f3a58",
+    });
+    let schema = Ref::from_schema_name("Problem");
+    let body = ContentBuilder::new().schema(Some(schema)).example(Some(example)).build();
+    let response = ResponseBuilder::new().description(description).content("application/problem+json", body);
+    (error.status_code().as_str().to_owned(), response.build())
+}
+
+fn with_header((status, mut response): (String, Response), name: &str, description: &str) -> (String, Response) {
+    response.headers.insert(name.to_owned(), HeaderBuilder::new().description(Some(description)).build().into());
+    (status, response)
+}
+
+fn bad_request() -> (String, Response) {
+    let error =
+        ApiError::Query("unknown field `windw`, expected one of `window`, `step`, `target`, `label`".to_owned());
+    problem(&error, "A parameter is unknown, there twice, or breaks a rule")
+}
+
+fn unauthorized() -> (String, Response) {
+    let refused = problem(&ApiError::Unauthorized, "Reading is not public, and the token is missing or wrong");
+    with_header(refused, "WWW-Authenticate", "`Bearer`")
+}
+
+fn gather<const N: usize>(responses: [(String, Response); N]) -> BTreeMap<String, RefOr<Response>> {
+    responses.map(|(status, response)| (status, response.into())).into()
+}
+
+/// 404, where a path or a parameter names something.
+pub(crate) struct NotFound;
+
+impl IntoResponses for NotFound {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let error = ApiError::NotFound("no target has the key \"hone\"".to_owned());
+        gather([problem(&error, "There is nothing of this name")])
+    }
+}
+
+/// 422, where an answer has a largest size.
+pub(crate) struct TooMuch;
+
+impl IntoResponses for TooMuch {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let message = "a step of 1 s over this window is finer than 600 points of 1 s or more; 300s fits";
+        let error = ApiError::TooMuch { name: "step", message: message.to_owned() };
+        gather([problem(&error, "More than can be answered; the problem says what fits")])
+    }
+}
+
+/// 500 and 503, where Postgres is asked.
+pub(crate) struct AsksPostgres;
+
+impl IntoResponses for AsksPostgres {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let bug = ApiError::Internal(StoreError::Settings(String::new()));
+        let away = problem(&StoreError::deadline_passed().into(), "Postgres is away, or the migrations still run");
+        gather([
+            problem(&bug, "A bug; the log has the reason under the request's id"),
+            with_header(away, "Retry-After", "Seconds after which to ask again"),
+        ])
+    }
+}
