@@ -83,8 +83,10 @@ The endpoints (--info):
   [{"name": "orders", "verb": "GET", "resource": "/api/orders", "slo": 0.999, "window": 60}]
 
 An incident lasts from the request that takes an endpoint's share of good requests below its slo to the one that
-brings it back. docs/SLO.md has every definition. Without --info, each verb and path of an access log is an endpoint,
-without its query; with it, requests to others are counted and left out.
+brings it back. docs/SLO.md has every definition.
+
+In an access log a request means the endpoint of --info with its query, else the one without; requests to others are
+counted and left out. Without --info, each verb and path is an endpoint, without its query.
 
 Examples:
   lookout replay --info info.json stream.jsonl

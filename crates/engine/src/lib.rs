@@ -27,16 +27,15 @@
 //! # Where to look
 //!
 //! [`Engine`] is the arithmetic on numbered endpoints and services. [`Monitor`] puts
-//! names, texts and lists around it. [`Replay`] feeds it a stream of bytes.
-//! [`ServiceMonitor`] is what people ask in the end:
+//! names, texts and lists around it. [`Replay`] and [`replay`] feed it a stream of
+//! bytes. [`ServiceMonitor`] is what people ask in the end:
 //!
 //! ```
-//! use engine::{Info, Mode, Replay, ServiceMonitor};
+//! use engine::{Info, Mode, ServiceMonitor};
 //!
 //! let info = Info::parse(include_bytes!("../tests/streams/example.info.json"))?;
-//! let mut replay = Replay::new(&info, Mode::Strict);
-//! replay.feed(include_bytes!("../tests/streams/example.jsonl"))?;
-//! let report = replay.finish()?;
+//! let stream = include_bytes!("../tests/streams/example.jsonl");
+//! let report = engine::replay(&info, Mode::Strict, [stream])?;
 //!
 //! assert_eq!(report.mttr().unwrap().to_string(), "2.02");
 //! let details = report.incident_details();
@@ -71,5 +70,5 @@ pub use info::{EndpointInfo, Info, InfoError, InfoReason};
 pub use line::{Access, Change, Envelope, Reason, Rejection, Status};
 pub use monitor::Monitor;
 pub use report::{ByService, Incident, Mttr, RejectedLines, Report, ServiceMonitor};
-pub use stream::{Mode, RejectedLine, Replay};
+pub use stream::{Mode, RejectedLine, Replay, replay};
 pub use time::{Nanos, OutOfRange};

@@ -27,6 +27,34 @@ pub struct RejectedLine {
     pub rejection: Rejection,
 }
 
+/// Replays a whole stream that comes in pieces of any size: one text, the lines of
+/// a list, blocks of a file.
+///
+/// ```
+/// use engine::{Info, Mode, ServiceMonitor};
+///
+/// let info = r#"[{"name": "shop", "verb": "GET", "resource": "/cart", "slo": 0.9, "window": 1}]"#;
+/// let lines = [
+///     "{\"type\": \"access\", \"value\": \"10 GET /cart 503\"}\n",
+///     "{\"type\": \"access\", \"value\": \"11 GET /cart 200\"}\n",
+/// ];
+/// let report = engine::replay(&Info::parse(info.as_bytes())?, Mode::Strict, lines)?;
+/// assert_eq!(report.mttr().unwrap().to_string(), "1");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// In strict mode, the first line that is rejected.
+pub fn replay(info: &Info, mode: Mode, pieces: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<Report, RejectedLine> {
+    let mut replay = Replay::new(info, mode);
+    for piece in pieces {
+        if !replay.feed(piece.as_ref())? {
+            break;
+        }
+    }
+    replay.finish()
+}
+
 /// Reads a stream piece by piece; where the pieces are cut makes no difference.
 ///
 /// Keeps no more of the stream than a line that has not ended yet.

@@ -172,7 +172,7 @@ fn flat(transition: Transition) -> (usize, u64, bool, Option<i64>, u64, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
     fn the_engine_agrees_with_a_model_that_recounts_everything(goals in goals(), steps in steps()) {
@@ -270,7 +270,7 @@ fn slowly(monitor: &mut Monitor, line: &[u8]) -> Result<bool, Rejection> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(700))]
 
     #[test]
     fn the_short_way_through_a_line_finds_what_the_long_one_finds(lines in vec(line(), 0..40)) {
