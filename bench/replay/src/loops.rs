@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use foldhash::fast::RandomState;
+use ahash::RandomState;
 use memchr::memchr;
 use serde::Deserialize;
 

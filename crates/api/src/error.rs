@@ -29,8 +29,18 @@ pub(crate) enum ApiError {
     NoRoute,
     /// 404: no such thing.
     NotFound(String),
-    /// 405: no such method on this path.
-    MethodNotAllowed,
+    /// 400: a header breaks a rule, or a body did not arrive.
+    Header { name: &'static str, message: String },
+    /// 405: no such method on this path; these it has.
+    MethodNotAllowed(String),
+    /// 409: it contradicts what was sent before.
+    Conflict(String),
+    /// 413: more than is taken at once.
+    TooLarge(String),
+    /// 415: a body of another type; the message says which is read.
+    MediaType(&'static str),
+    /// 422: the body, or the part of it that a JSON pointer names, breaks a rule.
+    Body { pointer: String, code: &'static str, message: String },
     /// 503: Postgres is away, or the migrations still run.
     Unavailable(&'static str),
     /// 500: a bug, or a database that is not as we left it.
@@ -64,7 +74,7 @@ pub(crate) struct Problem<'a> {
 /// One part of a request that breaks a rule.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Violation<'a> {
-    /// Where it is: `query:` and the name of the parameter.
+    /// Where it is: `query:` or `header:` and a name, or a JSON pointer into the body.
     #[schema(example = "query:limit")]
     pointer: String,
     /// The rule, for programs.
@@ -94,7 +104,12 @@ impl ApiError {
             Self::TooMuch { .. } => "Too much",
             Self::Unauthorized => "Token required",
             Self::NoRoute | Self::NotFound(_) => "Not found",
-            Self::MethodNotAllowed => "Method not allowed",
+            Self::Header { .. } => "Invalid request",
+            Self::MethodNotAllowed(_) => "Method not allowed",
+            Self::Conflict(_) => "Conflict",
+            Self::TooLarge(_) => "Too large",
+            Self::MediaType(_) => "Unsupported media type",
+            Self::Body { .. } => "Invalid body",
             Self::Unavailable(_) => "Temporarily unavailable",
             Self::Internal(_) => "Internal error",
         }
@@ -104,11 +119,16 @@ impl ApiError {
         match self {
             Self::Parameter { message, .. }
             | Self::TooMuch { message, .. }
+            | Self::Header { message, .. }
+            | Self::Body { message, .. }
             | Self::Query(message)
-            | Self::NotFound(message) => message,
+            | Self::NotFound(message)
+            | Self::Conflict(message)
+            | Self::TooLarge(message) => message,
+            Self::MediaType(message) => message,
             Self::Unauthorized => "send the header `Authorization: Bearer` with a valid token",
             Self::NoRoute => "there is nothing at this path",
-            Self::MethodNotAllowed => "this path answers GET",
+            Self::MethodNotAllowed(_) => "this path has other methods: the header Allow names them",
             Self::Unavailable(why) => why,
             Self::Internal(_) => "something went wrong on our side; the log has the reason under this request_id",
         }
@@ -116,12 +136,14 @@ impl ApiError {
 
     /// The part of the request that breaks a rule, where there is one.
     fn violation(&self) -> Option<Violation<'_>> {
-        let (name, code, message) = match self {
-            Self::Parameter { name, code, message } => (name, *code, message),
-            Self::TooMuch { name, message } => (name, "too_many_points", message),
+        let (pointer, code, message) = match self {
+            Self::Parameter { name, code, message } => (format!("query:{name}"), *code, message),
+            Self::TooMuch { name, message } => (format!("query:{name}"), "too_much", message),
+            Self::Header { name, message } => (format!("header:{name}"), "invalid_header", message),
+            Self::Body { pointer, code, message } => (pointer.clone(), *code, message),
             _ => return None,
         };
-        Some(Violation { pointer: format!("query:{name}"), code, message })
+        Some(Violation { pointer, code, message })
     }
 }
 
@@ -131,10 +153,14 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::TooMuch { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMuch { .. } | Self::Body { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Header { .. } => StatusCode::BAD_REQUEST,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -155,8 +181,8 @@ impl ResponseError for ApiError {
             Self::Unauthorized => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
-            Self::MethodNotAllowed => {
-                response.insert_header((ALLOW, "GET, HEAD"));
+            Self::MethodNotAllowed(allowed) => {
+                response.insert_header((ALLOW, allowed.as_str()));
             }
             _ => {}
         }

@@ -3,9 +3,11 @@
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::{Error, HttpRequest, ResponseError, web};
 use subtle::ConstantTimeEq;
 
 use crate::config::ListenSettings;
@@ -46,11 +48,17 @@ fn has_nul(request: &ServiceRequest) -> bool {
 
 fn may_read(request: &ServiceRequest) -> bool {
     let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
-    settings.public_read || ALWAYS_OPEN.contains(&request.path()) || has_token(request, settings)
+    settings.public_read || ALWAYS_OPEN.contains(&request.path()) || has_token(request.headers(), settings)
 }
 
-fn has_token(request: &ServiceRequest, settings: &ListenSettings) -> bool {
+/// Writing needs the token, always: whoever takes a body asks here first.
+pub(crate) fn may_write(request: &HttpRequest) -> bool {
+    let settings = request.app_data::<web::Data<ListenSettings>>();
+    settings.is_some_and(|settings| has_token(request.headers(), settings))
+}
+
+fn has_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
     let Some(expected) = &settings.token else { return false };
-    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     given.is_some_and(|given| given.ct_eq(expected.as_bytes()).into())
 }

@@ -8,6 +8,7 @@ mod cursor;
 mod error;
 mod guard;
 mod openapi;
+mod post;
 mod routes;
 mod state;
 

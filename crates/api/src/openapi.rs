@@ -26,7 +26,7 @@ use crate::routes::{self, Described, Routes};
     info(
         title = "lookout",
         description = "What lookout saw of the URLs and APIs it watches.\n\n\
-            Every path answers GET and HEAD. A path with parameters answers one that is unknown or there twice with an \
+            What answers GET answers HEAD. A path with parameters answers one that is unknown or there twice with an \
             error that names it. \
             Moments are RFC 3339 in UTC; durations in parameters are `30s`, `5m` or `24h`, a bare number is seconds. \
             Every answer has the header `x-request-id`. Errors are `application/problem+json` (RFC 9457). \
@@ -37,6 +37,7 @@ use crate::routes::{self, Described, Routes};
     tags(
         (name = "Checks", description = "What came of each check, and counts of them"),
         (name = "Targets", description = "What is probed, and how it does"),
+        (name = "Incidents", description = "When a service left its objective, what broke it, and what fixed it"),
         (name = "lookout", description = "How lookout itself does"),
         (name = "API", description = "This document, and the page to try it"),
     ),
@@ -65,15 +66,20 @@ fn describe(public_read: bool) -> OpenApi {
 
     let nothing = SecurityRequirement::default();
     let token = SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, []);
-    document.security = Some(if public_read { vec![nothing.clone(), token] } else { vec![token] });
+    document.security = Some(if public_read { vec![nothing.clone(), token.clone()] } else { vec![token.clone()] });
     // What the guard may answer before a handler is asked.
     for (path, item) in &mut document.paths.paths {
-        let Some(operation) = &mut item.get else { continue };
-        operation.parameters.iter_mut().flatten().for_each(never_null);
-        operation.responses.responses.extend(gather([bad_request()]));
-        if ALWAYS_OPEN.contains(&path.as_str()) {
-            operation.security = Some(vec![nothing.clone()]);
-        } else {
+        if let Some(operation) = &mut item.get {
+            operation.parameters.iter_mut().flatten().for_each(never_null);
+            operation.responses.responses.extend(gather([bad_request()]));
+            if ALWAYS_OPEN.contains(&path.as_str()) {
+                operation.security = Some(vec![nothing.clone()]);
+            } else {
+                operation.responses.responses.extend(gather([unauthorized()]));
+            }
+        }
+        for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
+            operation.security = Some(vec![token.clone()]);
             operation.responses.responses.extend(gather([unauthorized()]));
         }
     }
@@ -83,7 +89,7 @@ fn describe(public_read: bool) -> OpenApi {
     components.schemas.values_mut().for_each(require_nullable);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("`API_TOKEN`. Needed where `PUBLIC_READ` is off."));
+        .description(Some("`API_TOKEN`. Needed for writing, and for reading where `PUBLIC_READ` is off."));
     components.security_schemes.insert(TOKEN.to_owned(), SecurityScheme::Http(scheme.build()).into());
     document
 }
@@ -134,13 +140,19 @@ struct Collected {
 }
 
 impl Routes for Collected {
-    fn read<F, Args>(&mut self, description: impl Described, _: F)
+    fn add<F, Args>(&mut self, description: impl Described, _: F)
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        let paths = &mut self.document.paths.paths;
-        paths.extend(description.paths().paths);
+        for (path, item) in description.paths().paths {
+            match self.document.paths.paths.get_mut(&path) {
+                Some(known) => known.merge_operations(item),
+                None => {
+                    self.document.paths.paths.insert(path, item);
+                }
+            }
+        }
         description.schemas(&mut self.schemas);
     }
 }
@@ -172,7 +184,10 @@ fn bad_request() -> (String, Response) {
 }
 
 fn unauthorized() -> (String, Response) {
-    let refused = problem(&ApiError::Unauthorized, "Reading is not public, and the token is missing or wrong");
+    let refused = problem(
+        &ApiError::Unauthorized,
+        "The token is missing or wrong; writing needs it, and reading where it is not public",
+    );
     with_header(refused, "WWW-Authenticate", "`Bearer`")
 }
 
@@ -198,6 +213,31 @@ impl IntoResponses for TooMuch {
         let message = "a step of 1 s over this window is finer than 600 points of 1 s or more; 300s fits";
         let error = ApiError::TooMuch { name: "step", message: message.to_owned() };
         gather([problem(&error, "More than can be answered; the problem says what fits")])
+    }
+}
+
+/// What may be wrong with a body.
+pub(crate) struct TakesBody;
+
+impl IntoResponses for TakesBody {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let broken = ApiError::Body {
+            pointer: "/commit".to_owned(),
+            code: "bad-change",
+            message: "a commit is 1 to 200 characters without white space".to_owned(),
+        };
+        let header = ApiError::Header {
+            name: "idempotency-key",
+            message: "an idempotency key is 1 to 200 visible ASCII characters".to_owned(),
+        };
+        let conflict = ApiError::Conflict("this idempotency key was used with another body".to_owned());
+        gather([
+            problem(&header, "The body did not arrive, or a header breaks a rule"),
+            problem(&conflict, "The idempotency key was used with another body"),
+            problem(&ApiError::TooLarge("a body has at most 8 MiB".to_owned()), "The body is too large"),
+            problem(&ApiError::MediaType("send it as application/json"), "The body is of a type that is not read here"),
+            problem(&broken, "The body breaks a rule; nothing is stored"),
+        ])
     }
 }
 

@@ -1,16 +1,25 @@
 //! Every path the api answers. One file a route; the SQL is in `store`.
 
+mod changes;
 mod checks;
 mod docs;
+mod events;
 mod health;
+mod incidents;
 mod metrics;
 mod parameters;
+mod reports;
+mod services;
 mod status;
 mod summary;
 mod system;
 mod targets;
 
+use std::collections::BTreeMap;
+use std::future::ready;
+
 use actix_web::{FromRequest, Handler, Responder, guard, web};
+use utoipa::openapi::HttpMethod;
 use utoipa_actix_web::OpenApiFactory;
 
 use crate::error::ApiError;
@@ -18,25 +27,35 @@ use crate::error::ApiError;
 /// Every route, once: this line serves it and puts it into the document. What stands
 /// first, with underscores, is what `utoipa::path` made of the handler's description.
 pub(crate) fn each(routes: &mut impl Routes) {
-    routes.read(status::__path_list, status::list);
-    routes.read(checks::__path_list, checks::list);
-    routes.read(summary::__path_get, summary::get);
-    routes.read(targets::__path_list, targets::list);
-    routes.read(targets::__path_get, targets::get);
-    routes.read(system::__path_get, system::get);
-    routes.read(metrics::__path_get, metrics::get);
-    routes.read(health::__path_alive, health::alive);
-    routes.read(health::__path_ready, health::ready);
-    routes.read(docs::__path_document, docs::document);
-    routes.read(docs::__path_page, docs::page);
-    routes.read(docs::__path_part, docs::part);
-    routes.read(docs::__path_without_slash, docs::without_slash);
+    routes.add(status::__path_list, status::list);
+    routes.add(checks::__path_list, checks::list);
+    routes.add(summary::__path_get, summary::get);
+    routes.add(targets::__path_list, targets::list);
+    routes.add(targets::__path_get, targets::get);
+    routes.add(incidents::__path_list, incidents::list);
+    routes.add(incidents::__path_get, incidents::get);
+    routes.add(services::__path_list, services::list);
+    routes.add(services::__path_declare, services::declare);
+    routes.add(changes::__path_list, changes::list);
+    routes.add(changes::__path_post, changes::post);
+    routes.add(events::__path_post, events::post);
+    routes.add(reports::__path_mttr, reports::mttr);
+    routes.add(reports::__path_histogram, reports::histogram);
+    routes.add(reports::__path_details, reports::details);
+    routes.add(system::__path_get, system::get);
+    routes.add(metrics::__path_get, metrics::get);
+    routes.add(health::__path_alive, health::alive);
+    routes.add(health::__path_ready, health::ready);
+    routes.add(docs::__path_document, docs::document);
+    routes.add(docs::__path_page, docs::page);
+    routes.add(docs::__path_part, docs::part);
+    routes.add(docs::__path_without_slash, docs::without_slash);
 }
 
 /// Where routes go: an app that answers, or the document that tells of them.
 pub(crate) trait Routes {
-    /// A path that answers GET and HEAD.
-    fn read<F, Args>(&mut self, description: impl Described, handler: F)
+    /// A path and the method that its description says; one that reads answers HEAD too.
+    fn add<F, Args>(&mut self, description: impl Described, handler: F)
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static;
@@ -47,30 +66,50 @@ pub(crate) trait Described: utoipa::Path + OpenApiFactory {}
 
 impl<T: utoipa::Path + OpenApiFactory> Described for T {}
 
-/// Adds every route to an app.
+/// Adds every route to an app. A path answers 405 to the methods it does not have.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.app_data(
         web::QueryConfig::default().error_handler(|error, _| ApiError::Query(parameters::explain(&error)).into()),
     );
-    each(app);
+    app.app_data(web::PayloadConfig::new(MOST_BYTES));
+    let mut served = Served { app, methods: BTreeMap::new() };
+    each(&mut served);
+    let Served { app, methods } = served;
+    for (path, methods) in methods {
+        let allowed = methods.join(", ");
+        let refuse = move || ready(Err::<&str, _>(ApiError::MethodNotAllowed(allowed.clone())));
+        app.service(web::resource(path).default_service(web::to(refuse)));
+    }
     app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));
 }
 
-impl Routes for web::ServiceConfig {
-    /// The path answers 405 to other methods.
-    fn read<F, Args>(&mut self, description: impl Described, handler: F)
+/// Bytes of a body at most, decompressed.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Routes that an app answers, and the methods of each path.
+struct Served<'a> {
+    app: &'a mut web::ServiceConfig,
+    methods: BTreeMap<String, Vec<&'static str>>,
+}
+
+impl Routes for Served<'_> {
+    fn add<F, Args>(&mut self, description: impl Described, handler: F)
     where
         F: Handler<Args, Output: Responder + 'static>,
         Args: FromRequest + 'static,
     {
-        self.service(
-            web::resource(path(&description))
-                .route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler))
-                .default_service(web::to(|| async { Err::<&str, _>(ApiError::MethodNotAllowed) })),
-        );
+        let (path, method) = place(&description);
+        let (names, answers): (&[_], _) = match method {
+            HttpMethod::Post => (&["POST"], guard::Any(guard::Post())),
+            HttpMethod::Put => (&["PUT"], guard::Any(guard::Put())),
+            HttpMethod::Delete => (&["DELETE"], guard::Any(guard::Delete())),
+            _ => (&["GET", "HEAD"], guard::Any(guard::Get()).or(guard::Head())),
+        };
+        self.app.service(web::resource(path.as_str()).guard(answers).route(web::route().to(handler)));
+        self.methods.entry(path).or_default().extend(names);
     }
 }
 
-fn path<D: Described>(_: &D) -> String {
-    D::path()
+fn place<D: Described>(_: &D) -> (String, HttpMethod) {
+    (D::path(), D::methods().into_iter().next().unwrap_or(HttpMethod::Get))
 }

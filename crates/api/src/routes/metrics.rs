@@ -3,7 +3,8 @@
 //! Everything is read from Postgres at each scrape, so any number of apis say the
 //! same. Cardinality is bounded: seven series a target for the first
 //! [`MOST_TARGETS`] by key, eight a worker that was seen in the last ten minutes, two
-//! a reader of batches, and a handful besides; `lookout_targets` and
+//! a reader of batches, three an endpoint for the first [`MOST_ENDPOINTS`] by service, and
+//! a handful besides; `lookout_targets` and
 //! `lookout_targets_exported` tell when some are left out. Histograms of latency and
 //! start lag are with each worker, which sees every single check.
 
@@ -16,6 +17,7 @@ use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Reg
 use store::cursors::{self, Behind};
 use store::leases;
 use store::overview::{self, Overview, Verdicts};
+use store::services;
 use store::windows::{self, Which};
 use store::workers::{self, Seen};
 
@@ -24,6 +26,9 @@ use crate::state::{PATIENCE, State, within};
 
 /// Targets with series of their own at most.
 const MOST_TARGETS: i64 = 10_000;
+
+/// Endpoints with series of their own at most: each costs a read of its window.
+const MOST_ENDPOINTS: i64 = 2_000;
 
 /// Ratios are over this many whole minutes and the one under way.
 const RATIO_MINUTES: i64 = 5;
@@ -49,6 +54,7 @@ pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiErro
         let verdicts = overview::verdicts(&mut connection, minute - TimeDelta::minutes(RATIO_MINUTES)).await?;
         metrics.targets(&targets, &verdicts);
         metrics.workers(&workers::list(&mut connection).await?, now);
+        metrics.objectives(&services::list(&mut connection, None, ("", "", ""), now, MOST_ENDPOINTS).await?);
         metrics.readers(&cursors::behind(&mut connection).await?, now);
         let active = windows::scope(&mut connection, Which::Fleet).await?.map_or(0, |scope| scope.active);
         metrics.whole("targets", "Targets that are probed", active);
@@ -152,6 +158,22 @@ impl Metrics {
             spool.with_label_values(&label).set(worker.spool_depth as f64);
             missed.with_label_values(&label).inc_by(u64::try_from(worker.missed).unwrap_or(0));
             unknown.with_label_values(&label).inc_by(u64::try_from(worker.unknown).unwrap_or(0));
+        }
+    }
+
+    fn objectives(&self, endpoints: &[services::Shown]) {
+        let gauge = |name, help| self.add(GaugeVec::new(Opts::new(name, help), &["service", "endpoint"]));
+        let open = gauge("incident_open", "1 while the endpoint is below its objective since a request");
+        let sli = gauge("sli_ratio", "Good share of the requests in the window that ends now");
+        let objective = gauge("slo_objective", "Smallest healthy share of good requests");
+        for endpoint in endpoints {
+            let name = format!("{} {}", endpoint.verb, endpoint.resource);
+            let label = [endpoint.service.as_str(), name.as_str()];
+            open.with_label_values(&label).set(f64::from(u8::from(endpoint.incident_id.is_some())));
+            objective.with_label_values(&label).set(endpoint.objective_nano as f64 / 1e9);
+            if let Some(ratio) = super::services::sli(endpoint) {
+                sli.with_label_values(&label).set(ratio);
+            }
         }
     }
 

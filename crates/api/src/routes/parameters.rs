@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::error::QueryPayloadError;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use store::windows::Which;
 
 use crate::error::ApiError;
@@ -42,6 +42,18 @@ pub(super) fn date(name: &'static str, raw: Option<&str>) -> Result<Option<DateT
             message: format!("{name} is a date with a zone, like 2026-11-21T10:00:00Z (RFC 3339)"),
         }),
     }
+}
+
+/// `[from, to)`; either end may be left open.
+pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<(DateTime<Utc>, DateTime<Utc>), ApiError> {
+    let earliest = DateTime::UNIX_EPOCH;
+    let from = date("from", from)?.unwrap_or(earliest);
+    let to = date("to", to)?.unwrap_or(earliest + TimeDelta::days(365 * 1_000));
+    if from > to {
+        let message = "from is a date before to".to_owned();
+        return Err(ApiError::Parameter { name: "from", code: "out_of_range", message });
+    }
+    Ok((from, to))
 }
 
 /// A duration from 1 s to 400 days.

@@ -4,6 +4,7 @@
 
 mod checks;
 mod health;
+mod incidents;
 mod metrics;
 mod openapi;
 mod problems;

@@ -12,20 +12,37 @@ use store::testing::TestDb;
 
 use crate::support::{TestApi, check, store};
 
-/// Path and operation of everything in a document.
+/// Path and operation of everything in a document that reads.
 fn operations(document: &Value) -> Vec<(&str, &Value)> {
-    document["paths"].as_object().unwrap().iter().map(|(path, item)| (path.as_str(), &item["get"])).collect()
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.map(|(path, item)| (path.as_str(), &item["get"])).filter(|(_, operation)| !operation.is_null()).collect()
+}
+
+/// Method and path of everything in a document that writes.
+fn writes(document: &Value) -> Vec<(Method, &str)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let each = paths.flat_map(|(path, item)| item.as_object().unwrap().keys().map(move |name| (name, path.as_str())));
+    each.filter(|(name, _)| ["post", "put", "delete", "patch"].contains(&name.as_str()))
+        .map(|(name, path)| (name.to_uppercase().parse().unwrap(), path))
+        .collect()
 }
 
 /// What stands in braces, filled in with what is there.
 fn filled(path: &str) -> String {
-    path.replace("{key}", "a").replace("{file}", "swagger-ui.css")
+    path.replace("{key}", "a").replace("{id}", "1").replace("{file}", "swagger-ui.css")
 }
 
 #[tokio::test]
-async fn every_path_of_the_document_answers_get_and_head_and_nothing_else() {
+async fn every_path_of_the_document_answers_its_methods_and_nothing_else() {
     let db = TestDb::new().await;
     store(&db, &[]).await;
+    for sql in [
+        "insert into service (name) values ('shop')",
+        "insert into endpoint (service_id, verb, resource) values (1, 'GET', '/')",
+        "insert into incident (endpoint_id, started_at, started_ns, good_count, total_count) values (1, now(), 1, 0, 1)",
+    ] {
+        sqlx::query(sql).execute(&db.pool).await.unwrap();
+    }
     let api = TestApi::start(&db.url).await;
     let document = api.json("/api/openapi.json").await;
     for (path, operation) in operations(&document) {
@@ -35,10 +52,20 @@ async fn every_path_of_the_document_answers_get_and_head_and_nothing_else() {
         assert!(status.is_success() || status.is_redirection(), "{path}: {status}");
         assert!(documented.contains_key("200") || documented.contains_key("308"), "{path}: {documented:?}");
         assert_eq!(api.request(Method::HEAD, &path).send().await.unwrap().status(), status, "{path}");
-        assert_eq!(api.request(Method::POST, &path).send().await.unwrap().status(), 405, "{path}");
+        let refused = api.request(Method::PATCH, &path).send().await.unwrap();
+        assert_eq!(refused.status(), 405, "{path}");
+        assert!(refused.headers()["allow"].to_str().unwrap().starts_with("GET, HEAD"), "{path}");
+    }
+    let writes = writes(&document);
+    assert!(writes.len() >= 3, "{writes:?}");
+    for (method, path) in &writes {
+        let refused = api.request(method.clone(), path).send().await.unwrap();
+        assert_eq!(refused.status(), 401, "{method} {path} without a token");
+        let allowed = api.request(Method::PATCH, path).send().await.unwrap();
+        assert!(allowed.headers()["allow"].to_str().unwrap().contains(method.as_str()), "{method} {path}");
     }
     // What is promised elsewhere is in it.
-    let paths: BTreeSet<_> = operations(&document).into_iter().map(|(path, _)| path).collect();
+    let paths: BTreeSet<_> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let readme = include_str!("../../../../README.md");
     let table = readme.split("## Ask").nth(1).unwrap().split("## Configure").next().unwrap();
     let promised = table.lines().filter(|line| line.starts_with("| `/")).flat_map(|line| {
@@ -69,8 +96,9 @@ fn no_route_is_served_but_from_the_table_that_makes_the_document() {
             registered.extend(std::iter::repeat_n(source.file_name().unwrap().to_owned(), found));
         }
     }
-    // `.service(` and `.route(` of the one function that serves a line of the table.
-    assert_eq!(registered, ["routes.rs", "routes.rs"]);
+    // `.service(` and `.route(` of the one function that serves a line of the table, and
+    // `.service(` of the answer to methods that a path does not have.
+    assert_eq!(registered, ["routes.rs", "routes.rs", "routes.rs"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,167 @@
+//! What every post has in common: a receipt under its idempotency key, and what a
+//! line of a stream comes to.
+
+use std::future::ready;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use bytes::Bytes;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use store::PgConnection;
+use store::StoreError;
+use store::events::{self, Access, Change, Receipt};
+
+use crate::error::ApiError;
+use crate::guard::may_write;
+use crate::state::State;
+
+/// How long storing a post may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How far ahead a sender's clock may be.
+pub(crate) const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+const KEY: &str = "idempotency-key";
+
+/// The body of somebody who may write, decompressed. The token is looked at before the first byte.
+pub(crate) struct Body(pub(crate) Bytes);
+
+impl FromRequest for Body {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if !may_write(request) {
+            return Box::pin(ready(Err(ApiError::Unauthorized)));
+        }
+        let bytes = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            bytes.await.map(Self).map_err(|error| match error.as_response_error().status_code() {
+                StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
+                _ => ApiError::Header { name: "content-length", message: format!("the body did not arrive: {error}") },
+            })
+        })
+    }
+}
+
+/// A post and, if its sender gave one, the key that makes it safe to repeat.
+pub(crate) struct Post {
+    key: Option<String>,
+    digest: Vec<u8>,
+}
+
+impl Post {
+    /// Reads the key. The same key on another path is another one.
+    ///
+    /// # Errors
+    /// The key is empty, too long or no plain text.
+    pub(crate) fn new(request: &HttpRequest, body: &[u8]) -> Result<Self, ApiError> {
+        let key = match request.headers().get(KEY).map(|value| value.to_str()) {
+            None => None,
+            Some(Ok(key)) if (1..=200).contains(&key.len()) => Some(format!("{} {key}", request.path())),
+            Some(_) => {
+                return Err(ApiError::Header {
+                    name: KEY,
+                    message: "an idempotency key is 1 to 200 visible ASCII characters".to_owned(),
+                });
+            }
+        };
+        Ok(Self { key, digest: Sha256::digest(body).to_vec() })
+    }
+
+    /// The answer this post got before, within a day.
+    ///
+    /// # Errors
+    /// 409 when the key was used with another body.
+    pub(crate) async fn answered(&self, connection: &mut PgConnection) -> Result<Option<HttpResponse>, ApiError> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let Some(receipt) = events::receipt(connection, key).await? else { return Ok(None) };
+        if receipt.digest != self.digest {
+            return Err(ApiError::Conflict("this idempotency key was used with another body".to_owned()));
+        }
+        let status = u16::try_from(receipt.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+        let mut response = HttpResponse::build(status.unwrap_or(StatusCode::OK));
+        Ok(Some(response.insert_header(("idempotency-replayed", "true")).json(receipt.answer)))
+    }
+
+    /// Stores what was posted, and the answer with it.
+    ///
+    /// # Errors
+    /// Whatever Postgres reports; nothing is stored then.
+    #[expect(clippy::too_many_arguments, reason = "all of it is one row each of one transaction")]
+    pub(crate) async fn store(
+        &self,
+        state: &State,
+        connection: &mut PgConnection,
+        source: &str,
+        accesses: &[Access],
+        changes: &[Change],
+        status: StatusCode,
+        answer: &impl Serialize,
+    ) -> Result<HttpResponse, ApiError> {
+        let answer = serde_json::to_value(answer).unwrap_or_default();
+        let receipt = self.key.as_ref().map(|key| Receipt {
+            key: key.clone(),
+            digest: self.digest.clone(),
+            status: status.as_u16().cast_signed(),
+            answer: answer.clone(),
+        });
+        let mut stored = events::write(connection, source, accesses, changes, receipt.as_ref()).await;
+        if let Err(StoreError::NoPartition(_)) = stored {
+            events::make_partition(&state.pool, Utc::now()).await?;
+            stored = events::write(connection, source, accesses, changes, receipt.as_ref()).await;
+        }
+        if stored? {
+            return Ok(HttpResponse::build(status).json(answer));
+        }
+        // The same post came twice at once, and the other one was first.
+        self.answered(connection).await?.ok_or(ApiError::Unavailable("the same post is being stored: send it again"))
+    }
+}
+
+/// What is wrong with a JSON body.
+pub(crate) fn bad_json(error: serde_json::Error) -> ApiError {
+    ApiError::Body { pointer: String::new(), code: "bad_json", message: error.to_string() }
+}
+
+/// The mail address of `<somebody@example.org>`.
+pub(crate) fn author(written: &str) -> String {
+    written.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(written).to_owned()
+}
+
+/// The moment that the date of a change names, if it names one: without a zone, or with
+/// one that only people know, it is taken for UTC. It orders nothing.
+pub(crate) fn date(written: &str) -> Option<DateTime<Utc>> {
+    if let Ok(plain) = NaiveDateTime::parse_from_str(written, "%Y-%m-%d %H:%M:%S%.f") {
+        return Some(plain.and_utc());
+    }
+    let fields: Vec<&str> = written.split_ascii_whitespace().collect();
+    let [_, month, day, time, zone, year] = fields[..] else { return None };
+    let offset = match zone.strip_prefix(['+', '-']).map(str::len) {
+        Some(2) => format!("{zone}00"),
+        Some(4) => zone.to_owned(),
+        _ => "+0000".to_owned(),
+    };
+    let spelled = format!("{day} {month} {year} {time} {offset}");
+    DateTime::parse_from_str(&spelled, "%d %b %Y %H:%M:%S %z").ok().map(|at| at.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_a_change_is_read_in_both_layouts() {
+        let at = |text: &str| date(text).map(|at| at.to_rfc3339());
+        assert_eq!(at("2018-11-28 14:11:31.5").as_deref(), Some("2018-11-28T14:11:31.500+00:00"));
+        assert_eq!(at("Wed Nov 28 14:11:31 PST 2018").as_deref(), Some("2018-11-28T14:11:31+00:00"));
+        assert_eq!(at("Wed Nov  8 14:11:31 +02 2018").as_deref(), Some("2018-11-08T12:11:31+00:00"));
+        assert_eq!(at("2018-02-31 14:11:31"), None, "no such day");
+        assert_eq!((author("<a@b.c>").as_str(), author("a").as_str()), ("a@b.c", "a"));
+    }
+}
