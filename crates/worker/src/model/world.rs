@@ -42,6 +42,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// On a clean stop, probes under way get this long.
 const GRACE: Duration = Duration::from_secs(4);
 
+/// And then, writing what waits this long.
+const WRITE_GRACE: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Clone)]
 pub(super) struct TargetPlan {
     pub(super) key: String,
@@ -73,6 +76,10 @@ pub(super) enum Action {
         worker: usize,
         seconds: u64,
     },
+    /// It cannot reach Postgres for a second, just when its schedule has dropped shards.
+    CutInHandOver(usize),
+    /// It is stopped just then.
+    StopInHandOver(usize),
     /// Its next flush is committed, and it does not learn of it.
     LoseAnswerToFlush(usize),
     /// The same of its next round of leases.
@@ -184,6 +191,8 @@ struct Worker {
     next_flush: Instant,
     paused_until: Instant,
     cut_until: Instant,
+    cut_in_hand_over: bool,
+    stop_in_hand_over: bool,
     lose_flush: bool,
     lose_round: bool,
     /// Set by a clean stop.
@@ -269,6 +278,8 @@ impl World {
             Action::Cut { worker, seconds } => {
                 self.with(worker, |worker| worker.cut_until = now + Duration::from_secs(seconds));
             }
+            Action::CutInHandOver(worker) => self.with(worker, |worker| worker.cut_in_hand_over = true),
+            Action::StopInHandOver(worker) => self.with(worker, |worker| worker.stop_in_hand_over = true),
             Action::LoseAnswerToFlush(worker) => self.with(worker, |worker| worker.lose_flush = true),
             Action::LoseAnswerToRound(worker) => self.with(worker, |worker| worker.lose_round = true),
             Action::Silence { seconds } => {
@@ -331,6 +342,8 @@ impl World {
             next_flush: now,
             paused_until: now,
             cut_until: now,
+            cut_in_hand_over: false,
+            stop_in_hand_over: false,
             lose_flush: false,
             lose_round: false,
             leaves_at: None,
@@ -338,12 +351,19 @@ impl World {
     }
 
     async fn stop(&mut self, worker: usize, even_if_cut: bool) {
-        let now = Instant::now();
         let running: Vec<_> = (0..self.workers.len()).filter(|n| self.workers[*n].leaves_at.is_none()).collect();
         if running.len() < 2 {
             return;
         }
-        let worker = &mut self.workers[running[worker % running.len()]];
+        self.stop_this(running[worker % running.len()], even_if_cut).await;
+    }
+
+    async fn stop_this(&mut self, worker: usize, even_if_cut: bool) {
+        let now = Instant::now();
+        let worker = &mut self.workers[worker];
+        if worker.leaves_at.is_some() {
+            return;
+        }
         if worker.paused_until > now || worker.cut_until > now && !even_if_cut {
             return;
         }
@@ -382,7 +402,27 @@ impl World {
                 self.note_starts(n);
             }
             self.workers.retain(|worker| !worker.is_gone());
+            let is_handing_over = |worker: &Worker| worker.stop_in_hand_over && !worker.state.leaving.is_empty();
+            if let Some(worker) = self.workers.iter().position(is_handing_over)
+                && self.running() > 1
+            {
+                self.workers[worker].stop_in_hand_over = false;
+                self.stop_this(worker, false).await;
+            }
         }
+    }
+
+    /// A worker that was paused hears of its leases, and looks at what is due before it is told.
+    pub(super) async fn wake_leases_first(&mut self, worker: usize) {
+        let now = Instant::now();
+        self.workers[worker].paused_until = now;
+        self.workers[worker].round().await;
+        self.workers[worker].schedule(false).await;
+        self.note_starts(worker);
+    }
+
+    pub(super) fn starts_of(&self, worker: &str) -> usize {
+        self.starts.iter().filter(|start| start.worker == worker).count()
     }
 
     /// Everybody who was held up goes on, and then all is quiet until everything is accounted for.
@@ -490,14 +530,19 @@ impl Worker {
                 _ => {}
             }
         }
-        if self.is_gone() {
+        if self.is_wound_down() {
             self.flush(expected).await;
         }
     }
 
-    fn is_gone(&self) -> bool {
+    fn is_wound_down(&self) -> bool {
         let over = |at: Instant| at <= Instant::now() || self.leases.shared.stats.in_flight() == 0;
         self.leaves_at.is_some_and(over)
+    }
+
+    fn is_gone(&self) -> bool {
+        let gives_up = |at: Instant| at + WRITE_GRACE <= Instant::now();
+        self.is_wound_down() && (self.leases.shared.intake.is_empty() || self.leaves_at.is_some_and(gives_up))
     }
 
     /// News of the leases may come before or after what is due is looked at.
@@ -523,6 +568,9 @@ impl Worker {
                 let is_alert = next.running > 1 && next.held.len() != self.state.held.len() || !next.leaving.is_empty();
                 self.next_round = begun + if is_alert { TICK } else { 8 * TICK };
                 self.state = next;
+                if !self.state.leaving.is_empty() && std::mem::take(&mut self.cut_in_hand_over) {
+                    self.cut_until = begun + 10 * TICK;
+                }
             }
             None => {
                 leases::go_on(&self.standing);
