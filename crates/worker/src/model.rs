@@ -111,13 +111,38 @@ fn in_virtual_time(test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
+/// Some targets, and nobody who probes them yet.
+fn due_every(seconds: u64) -> Scenario {
+    let target = |key: char| TargetPlan { key: key.into(), interval_ms: seconds * 1000, timeout_ms: 100, host: 0 };
+    Scenario { targets: ('a'..='z').map(target).collect(), places: 100, steps: vec![], seed: 1 }
+}
+
+#[test]
+fn a_shard_taken_in_the_middle_of_a_stop_is_left_as_it_was_found() {
+    let database = Database::new();
+    in_virtual_time(async {
+        let mut world = World::new(&database, &due_every(5)).await;
+        world.act(Action::Start).await;
+        world.act(Action::Start).await;
+        world.run(40).await;
+        // What the first one gives back is free for a while, until the second takes it as it stops.
+        world.act(Action::Pause { worker: 1, seconds: 1 }).await;
+        world.stop_this(0, false, false).await;
+        world.run(9).await;
+        world.act(Action::Pause { worker: 0, seconds: 0 }).await;
+        world.stop_this(0, false, true).await;
+        world.run(3).await;
+        world.settle().await;
+        world.check_every_slot_is_counted_once().await;
+        assert_eq!(world.expected.missed(), Vec::<&common::Check>::new());
+    });
+}
+
 #[test]
 fn a_worker_that_wakes_without_its_leases_starts_nothing_of_its_old_tenure() {
     let database = Database::new();
-    let target = |key: &str| TargetPlan { key: key.to_owned(), interval_ms: 1000, timeout_ms: 100, host: 0 };
-    let targets = ["a", "b", "c", "d"].map(target).to_vec();
     in_virtual_time(async {
-        let mut world = World::new(&database, &Scenario { targets, places: 100, steps: vec![], seed: 1 }).await;
+        let mut world = World::new(&database, &due_every(1)).await;
         world.act(Action::Start).await;
         world.run(20).await;
         world.act(Action::Pause { worker: 0, seconds: 10 }).await;

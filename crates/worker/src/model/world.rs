@@ -355,10 +355,12 @@ impl World {
         if running.len() < 2 {
             return;
         }
-        self.stop_this(running[worker % running.len()], even_if_cut).await;
+        let mid_round = self.chance.lock().unwrap().random();
+        self.stop_this(running[worker % running.len()], even_if_cut, mid_round).await;
     }
 
-    async fn stop_this(&mut self, worker: usize, even_if_cut: bool) {
+    /// Stops a worker, maybe in the middle of a round of leases.
+    pub(super) async fn stop_this(&mut self, worker: usize, even_if_cut: bool, mid_round: bool) {
         let now = Instant::now();
         let worker = &mut self.workers[worker];
         if worker.leaves_at.is_some() {
@@ -372,8 +374,7 @@ impl World {
         // Probes that just started are under way.
         polled().await;
         if worker.cut_until <= now {
-            // The stop may come in the middle of a round.
-            if self.chance.lock().unwrap().random() {
+            if mid_round {
                 worker.round().await;
             }
             worker.leases.leave(&worker.state).await;
@@ -407,7 +408,7 @@ impl World {
                 && self.running() > 1
             {
                 self.workers[worker].stop_in_hand_over = false;
-                self.stop_this(worker, false).await;
+                self.stop_this(worker, false, false).await;
             }
         }
     }
