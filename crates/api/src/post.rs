@@ -104,12 +104,11 @@ impl Post {
         status: StatusCode,
         answer: &impl Serialize,
     ) -> Result<HttpResponse, ApiError> {
-        let answer = serde_json::to_value(answer).unwrap_or_default();
         let receipt = self.key.as_ref().map(|key| Receipt {
             key: key.clone(),
             digest: self.digest.clone(),
             status: status.as_u16().cast_signed(),
-            answer: answer.clone(),
+            answer: serde_json::to_value(answer).unwrap_or_default(),
         });
         let mut stored = events::write(connection, source, accesses, changes, receipt.as_ref()).await;
         if let Err(StoreError::NoPartition(_)) = stored {

@@ -9,12 +9,6 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::targets::Placed;
 
-/// What an endpoint is held to unless somebody says otherwise: nine of ten …
-pub const DEFAULT_OBJECTIVE_NANO: i64 = 900_000_000;
-
-/// … over five minutes.
-pub const DEFAULT_WINDOW_NS: i64 = 300_000_000_000;
-
 /// An endpoint as the incident folder needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Goal {
@@ -51,7 +45,7 @@ pub async fn goals(connection: &mut PgConnection, within: Option<Duration>) -> R
 }
 
 /// Makes each target an endpoint (its method and key) of its service: the one it
-/// names, else one of its own name. Objectives stay as they are.
+/// names, else the one it has, else one of its own name. Objectives stay as they are.
 ///
 /// # Errors
 /// Whatever Postgres reports.
@@ -74,19 +68,23 @@ pub(crate) async fn bind(
     )
     .execute(&mut *connection)
     .await?;
+    let named: Vec<bool> = list.iter().map(|target| target.service.is_some()).collect();
     // Another method is another verb of the same endpoint, unless that one exists.
     sqlx::query!(
-        "update endpoint e set verb = u.verb, service_id = s.service_id, updated_at = clock_timestamp()
-         from unnest($1::int4[], $2::text[], $3::text[], $4::text[]) as u (target_id, verb, resource, service)
+        "update endpoint e set verb = u.verb, service_id = case when u.named then s.service_id else e.service_id end,
+             updated_at = clock_timestamp()
+         from unnest($1::int4[], $2::text[], $3::text[], $4::text[], $5::bool[])
+              as u (target_id, verb, resource, service, named)
          join service s on s.name = u.service
          where e.target_id = u.target_id and e.resource = u.resource
-           and (e.verb, e.service_id) is distinct from (u.verb, s.service_id)
+           and (e.verb <> u.verb or (u.named and e.service_id <> s.service_id))
            and not exists (select from endpoint o
                            where o.verb = u.verb and o.resource = u.resource and o.endpoint_id <> e.endpoint_id)",
         &targets,
         &verbs,
         &keys,
         &services,
+        &named,
     )
     .execute(&mut *connection)
     .await?;
@@ -98,8 +96,7 @@ pub(crate) async fn bind(
          join service s on s.name = u.service
          where not exists (select from endpoint e where e.target_id = u.target_id)
          order by u.verb, u.resource
-         on conflict (verb, resource) do update set
-             target_id = excluded.target_id, service_id = excluded.service_id, updated_at = clock_timestamp()",
+         on conflict (verb, resource) do update set target_id = excluded.target_id, updated_at = clock_timestamp()",
         &targets,
         &verbs,
         &keys,

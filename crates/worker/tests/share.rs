@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use demo::faults::FaultServer;
+use demo::faults::{FaultServer, Switch};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::PgPool;
+use store::events::{self, Change};
+use store::incidents::{self, Suspect, Wanted};
+use store::services::{self, Declared};
 use store::testing::TestDb;
 
 const TARGETS: usize = 60;
@@ -18,7 +21,10 @@ struct Worker(Child);
 
 impl Worker {
     fn start(db: &TestDb, server: &FaultServer) -> Self {
-        let urls: Vec<_> = (0..TARGETS).map(|n| server.url(&format!("/ok?t={n}"))).collect();
+        Self::watching(db, &(0..TARGETS).map(|n| server.url(&format!("/ok?t={n}"))).collect::<Vec<_>>())
+    }
+
+    fn watching(db: &TestDb, urls: &[String]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_worker"))
             .env_clear()
             .env("DATABASE_URL", &db.url)
@@ -203,4 +209,59 @@ async fn a_worker_paused_beyond_its_lease_starts_nothing_it_no_longer_holds() {
         requests <= outcomes["up"] + outcomes.get("unknown").copied().unwrap_or(0) + TARGETS as i64,
         "{requests} {outcomes:?}"
     );
+}
+
+#[tokio::test]
+async fn one_incident_names_the_changes_around_it_though_workers_share_and_die() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let urls = [server.url("/switch")];
+    let mut workers = vec![Worker::watching(&db, &urls), Worker::watching(&db, &urls)];
+    eventually("halves", async || holders(&db.pool).await == [128, 128]).await;
+    // Nine of ten over five seconds, so that one failed check of five is too much.
+    let mut connection = db.pool.acquire().await.unwrap();
+    let goal = Declared {
+        service: "shop".to_owned(),
+        owner_email: None,
+        verb: "GET".to_owned(),
+        resource: urls[0].clone(),
+        objective_nano: 900_000_000,
+        window_ns: 5_000_000_000,
+    };
+    assert_eq!(services::declare(&mut connection, &[goal]).await.unwrap(), 1, "the target's endpoint is there");
+    let roll_out = async |commit: &str| {
+        let mut connection = db.pool.acquire().await.unwrap();
+        let names = ["shop".to_owned()];
+        let service_id = services::find_services(&mut connection, &names).await.unwrap()[0].unwrap();
+        let at = chrono::Utc::now();
+        let change = Change { service_id, commit: commit.to_owned(), author: None, at, ordinal: 0 };
+        assert!(events::write(&mut connection, "test", &[], &[change], None).await.unwrap());
+    };
+    let found = async || {
+        let mut connection = db.pool.acquire().await.unwrap();
+        incidents::list(&mut connection, Wanted::ALL, 10).await.unwrap()
+    };
+    probes(&server, 3).await;
+    roll_out("breaks it").await;
+    server.set_switch(Switch::Status(500));
+    eventually("an incident", async || found().await.len() == 1).await;
+
+    // Whoever follows the batches, it is not there any more afterwards.
+    for _ in 0..2 {
+        workers.remove(0).signal(Signal::KILL);
+        workers.push(Worker::watching(&db, &urls));
+        eventually("halves again", async || holders(&db.pool).await == [128, 128]).await;
+        probes(&server, 3).await;
+    }
+    roll_out("fixes it").await;
+    server.set_switch(Switch::Status(200));
+    eventually("its end", async || found().await[0].ended_at.is_some()).await;
+    probes(&server, 3).await;
+    workers.into_iter().for_each(Worker::stop);
+
+    let found = found().await;
+    let [incident] = found.as_slice() else { panic!("{found:?}") };
+    let commit = |suspect: &Option<Suspect>| suspect.as_ref().map(|change| change.commit.clone());
+    assert_eq!(commit(&incident.breaking).as_deref(), Some("breaks it"));
+    assert_eq!(commit(&incident.fixing).as_deref(), Some("fixes it"));
 }
