@@ -70,7 +70,9 @@ async fn every_path_of_the_document_answers_its_methods_and_nothing_else() {
     let table = readme.split("## Ask").nth(1).unwrap().split("## Configure").next().unwrap();
     let promised = table.lines().filter(|line| line.starts_with("| `/")).flat_map(|line| {
         let first = line.split('|').nth(1).unwrap();
-        first.split(", ").map(|path| path.trim().trim_matches('`').split('?').next().unwrap().replace("KEY", "{key}"))
+        first.split(", ").map(|path| {
+            path.trim().trim_matches('`').split('?').next().unwrap().replace("KEY", "{key}").replace("/ID", "/{id}")
+        })
     });
     let mut count = 0;
     for path in promised.filter(|path| path.starts_with('/')) {
