@@ -87,7 +87,7 @@ pub(crate) struct Measure {
     no_response: NoResponse,
     status_classes: StatusClasses,
     /// How many checks were answered with each status code, which is the name of the field.
-    /// Absent where a roll-up was read: it keeps classes only.
+    /// Absent where a roll-up coarser than seconds was read: it keeps classes only.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = BTreeMap<String, u64>, required = false, example = json!({"200": 27, "503": 3}))]
     status_codes: Option<BTreeMap<String, u64>>,
@@ -168,7 +168,7 @@ impl Measure {
                 client_error: class(4),
                 server_error: class(5),
             },
-            status_codes: (source == Source::Rows)
+            status_codes: (source <= Source::Second)
                 .then(|| bucket.codes.iter().map(|(code, count)| (code.to_string(), whole(*count))).collect()),
             failure_percentage: percentage(counts.failure_ratio()),
             coverage_percentage: percentage(counts.coverage()),

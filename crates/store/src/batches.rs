@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use common::status::COUNTS;
 use common::target::micros_to_utc;
 use common::{Cause, Check, LATENCY_BUCKETS, Outcome, Tally, TargetId};
+use serde_json::Value;
 use sqlx::{Acquire, PgConnection};
 
 use crate::StoreError;
@@ -274,6 +275,8 @@ async fn replace(connection: &mut PgConnection, batch_id: i64, checks: &[Check])
 #[derive(Default)]
 struct Rollups {
     seconds: BTreeMap<i64, Tally>,
+    /// Of each second, checks by status code.
+    codes: BTreeMap<i64, BTreeMap<u16, i32>>,
     minutes: BTreeMap<(TargetId, i64), Tally>,
 }
 
@@ -291,10 +294,19 @@ impl Rollups {
 
     fn add(&mut self, check: &Check) {
         self.of(check).into_iter().for_each(|tally| tally.add(check));
+        if let Some(code) = check.code {
+            let second = check.slot.0 - check.slot.0.rem_euclid(SECOND_US);
+            *self.codes.entry(second).or_default().entry(code).or_default() += 1;
+        }
     }
 
     fn take_back(&mut self, check: &Check, old: Outcome) {
         self.of(check).into_iter().for_each(|tally| tally.take_back(old));
+    }
+
+    fn codes_of(&self, second: i64) -> Value {
+        let codes = self.codes.get(&second).into_iter().flatten();
+        Value::Object(codes.map(|(code, count)| (code.to_string(), Value::from(*count))).collect())
     }
 
     async fn save(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
@@ -304,19 +316,21 @@ impl Rollups {
         // Counts and buckets travel as one flat array each, `width` numbers a row.
         let bucket_at: Vec<DateTime<Utc>> = self.seconds.keys().map(|at| micros_to_utc(*at)).collect();
         let counts: Vec<i32> = self.seconds.values().flat_map(Tally::counts).collect();
+        let codes: Vec<Value> = self.seconds.keys().map(|second| self.codes_of(*second)).collect();
         debug_assert_eq!(counts.len(), bucket_at.len() * COUNTS);
         sqlx::query!(
-            "insert into rollup_second as r (bucket_at,
+            "insert into rollup_second as r (bucket_at, codes,
             up, degraded, missed, unknown, down_dns, down_refused, down_timeout, down_reset, down_tls,
             down_protocol, down_body, down_redirect, down_status, down_assertion, class_1xx, class_2xx, class_3xx,
             class_4xx, class_5xx)
-            select b.bucket_at,
+            select b.bucket_at, b.codes,
             ($2::int4[])[b.o + 1], ($2::int4[])[b.o + 2], ($2::int4[])[b.o + 3], ($2::int4[])[b.o + 4], ($2::int4[])[b.o + 5], ($2::int4[])[b.o + 6], ($2::int4[])[b.o + 7], ($2::int4[])[b.o + 8],
             ($2::int4[])[b.o + 9], ($2::int4[])[b.o + 10], ($2::int4[])[b.o + 11], ($2::int4[])[b.o + 12], ($2::int4[])[b.o + 13], ($2::int4[])[b.o + 14], ($2::int4[])[b.o + 15],
             ($2::int4[])[b.o + 16], ($2::int4[])[b.o + 17], ($2::int4[])[b.o + 18], ($2::int4[])[b.o + 19]
-            from (select bucket_at, (19 * (place - 1))::int4 as o
-                  from unnest($1::timestamptz[]) with ordinality as u (bucket_at, place)) as b
+            from (select bucket_at, codes, (19 * (place - 1))::int4 as o
+                  from unnest($1::timestamptz[], $3::jsonb[]) with ordinality as u (bucket_at, codes, place)) as b
             on conflict (bucket_at, location_id) do update set
+            codes = add_codes(r.codes, excluded.codes),
             up = r.up + excluded.up, degraded = r.degraded + excluded.degraded, missed = r.missed + excluded.missed,
             unknown = r.unknown + excluded.unknown, down_dns = r.down_dns + excluded.down_dns,
             down_refused = r.down_refused + excluded.down_refused,
@@ -330,6 +344,7 @@ impl Rollups {
             class_5xx = r.class_5xx + excluded.class_5xx",
             &bucket_at,
             &counts,
+            &codes,
         )
         .execute(&mut *connection)
         .await?;

@@ -88,7 +88,7 @@ pub async fn drop_before(pool: &PgPool, parent: &str, keep_from: NaiveDate) -> R
 
 /// Deletes small rows that nobody asks for any more, some thousands at a time:
 /// second roll-ups before `seconds_from`, batches before `batches_from`, hour
-/// roll-ups before `hours_from`, workers not seen for a day. Returns how many; ask
+/// roll-ups and gaps before `hours_from`, workers not seen for a day. Returns how many; ask
 /// again until it is few.
 ///
 /// # Errors
@@ -126,6 +126,16 @@ pub async fn delete_before(
         "delete from rollup_hour h using
          (select target_id, bucket_at, location_id from rollup_hour where bucket_at < $1 order by bucket_at limit $2) old
          where h.target_id = old.target_id and h.bucket_at = old.bucket_at and h.location_id = old.location_id",
+        hours_from,
+        DELETE_AT_ONCE,
+    )
+    .execute(pool)
+    .await?
+    .rows_affected();
+    // Index: gap_time. As long as hours are kept, their coverage needs them.
+    deleted += sqlx::query!(
+        "delete from gap g using (select target_id, from_at, location_id from gap where to_at < $1 limit $2) old
+         where g.target_id = old.target_id and g.from_at = old.from_at and g.location_id = old.location_id",
         hours_from,
         DELETE_AT_ONCE,
     )

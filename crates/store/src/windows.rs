@@ -67,7 +67,7 @@ pub async fn scope(connection: &mut PgConnection, which: Which<'_>) -> Result<Op
 pub enum Source {
     /// Every check: exact bounds, every status code.
     Rows,
-    /// The fleet's seconds.
+    /// The fleet's seconds, every status code.
     Second,
     /// Minutes of each target.
     Minute,
@@ -117,7 +117,7 @@ pub struct Segment {
 pub struct Bucket {
     /// As [`common::Tally::counts`].
     pub counts: [i64; COUNTS],
-    /// Checks by status code; empty from a roll-up.
+    /// Checks by status code; empty from roll-ups that are coarser than seconds.
     pub codes: BTreeMap<i16, i64>,
 }
 
@@ -176,11 +176,41 @@ pub async fn read(
         .bind(segment.from)
         .bind(segment.to)
         .bind(scope.targets.as_deref())
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
     for (at, counts) in rows {
         let counts = counts.try_into().unwrap_or([0; COUNTS]);
         into.entry(at).or_default().add(&Bucket { counts, codes: BTreeMap::new() });
+    }
+    if segment.source == Source::Second {
+        read_codes(connection, segment, origin, step, into).await?;
+    }
+    Ok(())
+}
+
+/// The fleet's status codes, which the seconds keep apart from their counts.
+async fn read_codes(
+    connection: &mut PgConnection,
+    segment: Segment,
+    origin: DateTime<Utc>,
+    step: PgInterval,
+    into: &mut BTreeMap<DateTime<Utc>, Bucket>,
+) -> Result<(), StoreError> {
+    // Index: rollup_second_pkey.
+    let rows = sqlx::query!(
+        r#"select date_bin($1, bucket_at, $2) as "at!", c.key::int2 as "code!", sum(c.value::int8)::int8 as "count!"
+           from rollup_second cross join jsonb_each_text(codes) as c
+           where bucket_at >= $3 and bucket_at < $4
+           group by 1, 2"#,
+        step,
+        origin,
+        segment.from,
+        segment.to,
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        *into.entry(row.at).or_default().codes.entry(row.code).or_default() += row.count;
     }
     Ok(())
 }

@@ -84,6 +84,20 @@ async fn assert_rollups_equal_rows(pool: &PgPool) {
     let [rows, seconds, minutes] = counts(pool).await;
     assert_eq!(rows, seconds, "rows and seconds");
     assert_eq!(rows, minutes, "rows and minutes");
+    type Codes = Vec<(DateTime<Utc>, String, i64)>;
+    let rows: Codes = sqlx::query_as(
+        "select slot_at, code::text, count(*) from (select date_trunc('second', slot_at) as slot_at, code from check_result) r
+         where code is not null group by 1, 2 order by 1, 2",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap();
+    let seconds: Codes =
+        sqlx::query_as("select bucket_at, key, value::int8 from rollup_second, jsonb_each_text(codes) order by 1, 2")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    assert_eq!(rows, seconds, "status codes of rows and seconds");
 }
 
 #[tokio::test]

@@ -151,13 +151,21 @@ async fn seconds_batches_and_workers_go_when_nobody_asks_for_them() {
     .execute(&db.pool)
     .await
     .unwrap();
+    sqlx::query(
+        "insert into gap (target_id, from_at, to_at, reason)
+         values (1, '2020-01-01', '2020-01-02', 'no_worker'), (1, '2026-11-01', '2026-11-02', 'no_worker')",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
     sqlx::query("update batch set created_at = '2026-01-01'").execute(&db.pool).await.unwrap();
     round(&db.pool, Retention::default(), noon()).await.unwrap();
-    let left: (i64, i64, i64) = sqlx::query_as(
-        "select (select count(*) from rollup_second), (select count(*) from batch), (select count(*) from worker)",
+    let left: (i64, i64, i64, i64) = sqlx::query_as(
+        "select (select count(*) from rollup_second), (select count(*) from batch), (select count(*) from worker),
+                (select count(*) from gap)",
     )
     .fetch_one(&db.pool)
     .await
     .unwrap();
-    assert_eq!(left, (1, 0, 1));
+    assert_eq!(left, (1, 0, 1, 1));
 }

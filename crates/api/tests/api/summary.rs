@@ -58,9 +58,10 @@ async fn rows_and_rollups_give_the_same_counts() {
     let db = TestDb::new().await;
     let outcomes = [Outcome::Up, Outcome::Down(Cause::Refused), Outcome::Degraded, Outcome::Missed];
     let end = Utc::now() - TimeDelta::hours(1);
-    let checks: Vec<Check> = (0..400)
+    let mut checks: Vec<Check> = (0..400)
         .map(|n| check(1, (end - TimeDelta::minutes(n)).timestamp_micros(), outcomes[n as usize % 4]))
         .collect();
+    checks[0].code = Some(204);
     store(&db, &checks).await;
     let api = TestApi::start(&db.url).await;
     // At one check a minute the rows answer; said to be one a second, minutes do.
@@ -78,6 +79,12 @@ async fn rows_and_rollups_give_the_same_counts() {
     assert_eq!(rows["counts"]["due"], 400);
     assert_eq!(rows["status_classes"], minutes["status_classes"]);
     assert_eq!(minutes.get("status_codes"), None);
+    // The fleet is read from seconds then, which know every status code.
+    let seconds = api.json("/api/v1/summary?window=20h&step=1h").await;
+    assert_eq!(seconds["window"]["source"], "second");
+    assert_eq!(seconds["counts"], rows["counts"]);
+    assert_eq!(seconds["status_codes"], json!({"200": 199, "204": 1}));
+    assert_eq!(seconds["status_codes"], rows["status_codes"]);
     let from: DateTime<Utc> = minutes["window"]["from"].as_str().unwrap().parse().unwrap();
     assert_eq!(from.timestamp() % 60, 0, "the true bound of a minute roll-up is a whole minute");
     api.stop().await;

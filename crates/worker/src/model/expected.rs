@@ -53,6 +53,9 @@ impl Expected {
             );
             let Some(code) = check.code else { continue };
             add(format!("class_{}xx", code / 100), 1);
+            if !by_target {
+                add(format!("code_{code}"), 1);
+            }
             if let (Some(elapsed_us), true) = (check.elapsed_us, by_target) {
                 let bound = LATENCY_BOUNDS_MS.iter().position(|bound| f64::from(elapsed_us) <= bound * 1000.0);
                 add(format!("bucket_{}", bound.unwrap_or(LATENCY_BOUNDS_MS.len()) + 1), 1);
@@ -148,7 +151,7 @@ impl World {
 
     async fn stored(&self, table: &'static str) -> Rollup {
         let (target, buckets) = match table {
-            "rollup_second" => ("0", "select null, null where false"),
+            "rollup_second" => ("0", "select 'code_' || key, value from jsonb_each_text(codes)"),
             _ => (
                 "target_id",
                 "select 'bucket_' || n, count::text from unnest(latency_buckets) with ordinality as b (count, n)",
@@ -156,8 +159,12 @@ impl World {
         };
         let sql = format!(
             "select {target}, (extract(epoch from bucket_at) * 1000000)::int8, name, number::int8
-             from {table} r, lateral (select key, value from jsonb_each_text(to_jsonb(r)) union all {buckets}) as c (name, number)
-             where name not in ('bucket_at', 'target_id', 'location_id', 'latency_buckets') and number <> '0'"
+             from {table} r, lateral (
+                 select key, value from jsonb_each_text(to_jsonb(r))
+                 where key not in ('bucket_at', 'target_id', 'location_id', 'latency_buckets', 'codes')
+                 union all {buckets}
+             ) as c (name, number)
+             where number <> '0'"
         );
         let rows: Vec<(i32, i64, String, i64)> =
             sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await.unwrap();
