@@ -97,17 +97,13 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
             _ => return Err(cursor::invalid()),
         },
     };
-    let mut rows = within(PATIENCE, async {
+    let rows = within(PATIENCE, async {
         let mut connection = state.database().await?;
         Ok(events::changes(&mut connection, query.service.as_deref(), from, to, before, limit + 1).await?)
     })
     .await?;
-    let has_more = rows.len() as i64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows
-        .last()
-        .filter(|_| has_more)
-        .map(|last| cursor::encode(&Position { at_us: last.at.timestamp_micros(), change_id: last.change_id }));
+    let (rows, next) =
+        cursor::page(rows, limit, |last| Position { at_us: last.at.timestamp_micros(), change_id: last.change_id });
     Ok(HttpResponse::Ok().json(Page { changes: rows.into_iter().map(Listed::from).collect(), next }))
 }
 

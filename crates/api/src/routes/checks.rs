@@ -148,9 +148,15 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
         (micros_to_utc(position.slot_us).max(from), TargetId(position.after_target))
     });
 
-    let mut rows = checks::window(&mut connection, scope.as_ref(), after, micros_to_utc(to_us), limit + 1).await?;
-    let has_more = rows.len() as i64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let rows = checks::window(&mut connection, scope.as_ref(), after, micros_to_utc(to_us), limit + 1).await?;
+    let (rows, next) = cursor::page(rows, limit, |last| Position {
+        window_us,
+        target,
+        label: query.label.clone(),
+        to_us,
+        slot_us: last.slot_at.timestamp_micros(),
+        after_target: last.target_id.0,
+    });
     let mut ids: Vec<i32> = rows.iter().map(|row| row.target_id.0).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -160,16 +166,6 @@ async fn answer(state: &State, query: &Query) -> Result<Answer, ApiError> {
         .map(|target| (target.target_id, target.key))
         .collect();
 
-    let next = rows.last().filter(|_| has_more).map(|last| {
-        cursor::encode(&Position {
-            window_us,
-            target,
-            label: query.label.clone(),
-            to_us,
-            slot_us: last.slot_at.timestamp_micros(),
-            after_target: last.target_id.0,
-        })
-    });
     let response = rows
         .iter()
         .map(|row| Row { slot: row.into(), target: keys.get(&row.target_id).cloned().unwrap_or_default() })

@@ -149,15 +149,14 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
         (common::target::micros_to_utc(position.started_us), position.incident_id)
     });
     let wanted = Wanted { service: query.service.as_deref(), from, to, open: query.open, before, incident_id: None };
-    let mut rows = within(PATIENCE, async {
+    let rows = within(PATIENCE, async {
         let mut connection = state.database().await?;
         Ok(incidents::list(&mut connection, wanted, limit + 1).await?)
     })
     .await?;
-    let has_more = rows.len() as i64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| has_more).map(|last| {
-        cursor::encode(&Position { started_us: last.started_at.timestamp_micros(), incident_id: last.incident_id })
+    let (rows, next) = cursor::page(rows, limit, |last| Position {
+        started_us: last.started_at.timestamp_micros(),
+        incident_id: last.incident_id,
     });
     Ok(HttpResponse::Ok().json(Page { incidents: rows.into_iter().map(Incident::from).collect(), next }))
 }

@@ -111,19 +111,15 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
     let after =
         position.as_ref().map_or(("", "", ""), |at| (at.service.as_str(), at.verb.as_str(), at.resource.as_str()));
-    let mut rows = within(PATIENCE, async {
+    let rows = within(PATIENCE, async {
         let mut connection = state.database().await?;
         Ok(services::list(&mut connection, query.service.as_deref(), after, Utc::now(), limit + 1).await?)
     })
     .await?;
-    let has_more = rows.len() as i64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| has_more).map(|last| {
-        cursor::encode(&Position {
-            service: last.service.clone(),
-            verb: last.verb.clone(),
-            resource: last.resource.clone(),
-        })
+    let (rows, next) = cursor::page(rows, limit, |last| Position {
+        service: last.service.clone(),
+        verb: last.verb.clone(),
+        resource: last.resource.clone(),
     });
     Ok(HttpResponse::Ok().json(Page { endpoints: rows.into_iter().map(Endpoint::from).collect(), next }))
 }

@@ -190,14 +190,12 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
     let after = position.map(|position| position.after_key).unwrap_or_default();
-    let mut rows = within(PATIENCE, async {
+    let rows = within(PATIENCE, async {
         let mut connection = state.database().await?;
         Ok(overview::list(&mut connection, &after, None, limit + 1).await?)
     })
     .await?;
-    let has_more = rows.len() as i64 > limit;
-    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = rows.last().filter(|_| has_more).map(|last| cursor::encode(&Position { after_key: last.key.clone() }));
+    let (rows, next) = cursor::page(rows, limit, |last| Position { after_key: last.key.clone() });
     Ok(HttpResponse::Ok().json(Page { targets: rows.into_iter().map(Target::from).collect(), next }))
 }
 

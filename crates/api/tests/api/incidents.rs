@@ -271,6 +271,9 @@ async fn an_incident_names_what_broke_it_and_what_fixed_it() {
     ] {
         assert_eq!(api.get(&format!("/api/v1/incidents?{query}")).await.status(), 400, "{query}");
     }
+    // {"service":"\u0000","verb":"","resource":""}
+    let forged = "eyJzZXJ2aWNlIjoiXHUwMDAwIiwidmVyYiI6IiIsInJlc291cmNlIjoiIn0";
+    assert_eq!(api.get(&format!("/api/v1/services?cursor={forged}")).await.status(), 400);
     let metrics = api.get("/metrics").await.text().await.unwrap();
     for line in [
         "lookout_incident_open{endpoint=\"GET /orders\",service=\"shop\"} 1",
