@@ -212,12 +212,17 @@ impl Engine {
         endpoint.requests.slide(endpoint.window, clock, at, ok);
     }
 
-    /// Puts back whether an endpoint has an open incident.
+    /// Puts back whether an endpoint has an open incident. Its clock had reached the
+    /// beginning, also where the requests of that time are not there to be put back.
     ///
     /// # Panics
     /// The endpoint is of another engine.
     pub fn recall_incident(&mut self, endpoint: EndpointId, incident: Option<OpenIncident>) {
-        self.endpoints[endpoint.index()].incident = incident;
+        let endpoint = &mut self.endpoints[endpoint.index()];
+        endpoint.incident = incident;
+        if let Some(OpenIncident { since, .. }) = incident {
+            endpoint.clock = Some(endpoint.clock.map_or(since, |clock| clock.max(since)));
+        }
     }
 
     /// Puts back the newest change of a service.
@@ -316,6 +321,15 @@ mod tests {
         engine.change_goal(endpoint, service, Objective::parse("1").unwrap(), Window::from_nanos(10).unwrap());
         let opened = engine.apply(Event::Access { endpoint, at: at(1), ok: true });
         assert_eq!(opened, Some(Transition::Opened { endpoint, at: at(500), breaking: None, good: 0, total: 1 }));
+    }
+
+    #[test]
+    fn an_incident_never_ends_before_it_began() {
+        let (mut engine, _, endpoint) = engine("0.9", 10);
+        engine.recall_incident(endpoint, Some(OpenIncident { since: at(100), breaking: None }));
+        assert_eq!(engine.apply(Event::Access { endpoint, at: at(50), ok: true }), None, "long before");
+        let closed = engine.apply(Event::Access { endpoint, at: at(95), ok: true });
+        assert_eq!(closed, Some(Transition::Closed { endpoint, at: at(100), fixing: None, good: 1, total: 1 }));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::PgConnection;
+use sqlx::{Acquire, PgConnection};
 
 use crate::StoreError;
 
@@ -41,6 +41,32 @@ pub struct Saved {
     pub position: Position,
     /// What it needs to go on, in a form of its own.
     pub state: Option<Value>,
+}
+
+/// Makes sure that a reader has a cursor, and one that makes sense here: see [`lock`].
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn begin(connection: &mut PgConnection, reader: &str) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    let saved = lock(&mut transaction, reader).await?;
+    save(&mut transaction, reader, &saved).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Where a reader is, unlocked.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn position(connection: &mut PgConnection, reader: &str) -> Result<Position, StoreError> {
+    let position = sqlx::query_as!(
+        Position,
+        r#"select xid::text::int8 as "xid!", batch_id from cursor where reader = $1"#,
+        reader
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(position.unwrap_or_default())
 }
 
 /// Where a reader is, locked until the end of the transaction. A reader that was

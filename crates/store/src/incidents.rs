@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::TargetId;
+use futures_util::TryStreamExt;
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -117,8 +118,9 @@ pub async fn events(connection: &mut PgConnection, batches: &[Batch]) -> Result<
     Ok(events.into_iter().map(|(_, event)| event).collect())
 }
 
-/// The events inside the windows of these endpoints, each window reaching back
-/// from the newest event. Rows of the batches `except` are left out. In no order.
+/// Tells `take` the events inside the windows of these endpoints, each window
+/// reaching back from the newest event. Rows of the batches `except` are left out.
+/// In no order.
 ///
 /// # Errors
 /// Whatever Postgres reports.
@@ -126,10 +128,11 @@ pub async fn recall(
     connection: &mut PgConnection,
     endpoints: &[i32],
     except: &[i64],
-) -> Result<Vec<Event>, StoreError> {
+    mut take: impl FnMut(Event),
+) -> Result<(), StoreError> {
     // Index: check_result_pkey, backwards for the newest. A check starts within an
     // interval of its slot. `offset 0` keeps each window a question of its own.
-    let checks = sqlx::query!(
+    let mut checks = sqlx::query!(
         r#"select e.target_id as "target_id!: TargetId", coalesce(c.started_at, c.slot_at) as "at!",
                   c.outcome <> 'down' as "ok!"
            from endpoint e
@@ -150,33 +153,45 @@ pub async fn recall(
         endpoints,
         except,
     )
-    .fetch_all(&mut *connection)
-    .await?;
+    .fetch(&mut *connection);
+    let mut taken = 0;
+    while let Some(row) = checks.try_next().await? {
+        take(Event::Check { target_id: row.target_id, at_ns: nanos(row.at), ok: row.ok });
+        now_and_then(&mut taken).await;
+    }
+    drop(checks);
     // Index: access_event_time.
-    let accesses = sqlx::query!(
-        r#"select a.endpoint_id, a.at_ns, a.status
+    let mut accesses = sqlx::query!(
+        r#"select e.endpoint_id, a.at_ns, a.status
            from endpoint e
            cross join lateral (
                select n.at_ns from access_event n
                where n.endpoint_id = e.endpoint_id and n.batch_id <> all($2)
                order by n.at_ns desc limit 1
            ) newest
-           join access_event a
-             on a.endpoint_id = e.endpoint_id and a.batch_id <> all($2) and a.at_ns > newest.at_ns - e.window_ns
+           cross join lateral (
+               select w.at_ns, w.status from access_event w
+               where w.endpoint_id = e.endpoint_id and w.batch_id <> all($2) and w.at_ns > newest.at_ns - e.window_ns
+               offset 0
+           ) a
            where e.endpoint_id = any($1)"#,
         endpoints,
         except,
     )
-    .fetch_all(connection)
-    .await?;
-    let checks =
-        checks.into_iter().map(|row| Event::Check { target_id: row.target_id, at_ns: nanos(row.at), ok: row.ok });
-    let accesses = accesses.into_iter().map(|row| Event::Access {
-        endpoint_id: row.endpoint_id,
-        at_ns: row.at_ns,
-        ok: row.status < 500,
-    });
-    Ok(checks.chain(accesses).collect())
+    .fetch(connection);
+    while let Some(row) = accesses.try_next().await? {
+        take(Event::Access { endpoint_id: row.endpoint_id, at_ns: row.at_ns, ok: row.status < 500 });
+        now_and_then(&mut taken).await;
+    }
+    Ok(())
+}
+
+/// Lets others run: rows that are there already come without waiting for anything.
+async fn now_and_then(taken: &mut u32) {
+    *taken += 1;
+    if taken.is_multiple_of(1_000) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The newest change of each service, in the order of the batches, without those `except`.
@@ -445,26 +460,35 @@ pub struct Failure {
     pub elapsed_us: Option<i32>,
 }
 
-/// Failures of an incident's endpoint in `[from, to]`, in order of time, at most `limit` of each kind.
+/// Failures of an incident's endpoint around its beginning: of each kind the last
+/// `limit` up to then and the first `limit` after it, within `around`, in order of time.
 ///
 /// # Errors
 /// Whatever Postgres reports.
 pub async fn failures(
     connection: &mut PgConnection,
     incident: &Shown,
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
+    around: TimeDelta,
     limit: i64,
 ) -> Result<Vec<Failure>, StoreError> {
+    let (from, start, to) = (incident.started_at - around, incident.started_at, incident.started_at + around);
     // Index: check_result_pkey.
     let mut failures = sqlx::query_as!(
         Failure,
-        r#"select coalesce(started_at, slot_at) as "at!", cause::text as cause, code, elapsed_us
-           from check_result
-           where target_id = $1 and slot_at between $2 and $3 and outcome = 'down'
-           order by slot_at limit $4"#,
+        r#"select at as "at!", cause, code, elapsed_us from (
+               (select coalesce(started_at, slot_at) as at, cause::text as cause, code, elapsed_us
+                from check_result
+                where target_id = $1 and slot_at >= $2 and slot_at <= $3 and outcome = 'down'
+                order by slot_at desc limit $5)
+               union all
+               (select coalesce(started_at, slot_at), cause::text, code, elapsed_us
+                from check_result
+                where target_id = $1 and slot_at > $3 and slot_at <= $4 and outcome = 'down'
+                order by slot_at limit $5)
+           ) near"#,
         incident.target_id.map(|id| id.0),
         from,
+        start,
         to,
         limit,
     )
@@ -472,11 +496,18 @@ pub async fn failures(
     .await?;
     // Index: access_event_time.
     let posted = sqlx::query!(
-        "select at_ns, status from access_event
-         where endpoint_id = $1 and at_ns between $2 and $3 and status >= 500
-         order by at_ns limit $4",
+        r#"select at_ns as "at_ns!", status as "status!" from (
+               (select at_ns, status from access_event
+                where endpoint_id = $1 and at_ns >= $2 and at_ns <= $3 and status >= 500
+                order by at_ns desc limit $5)
+               union all
+               (select at_ns, status from access_event
+                where endpoint_id = $1 and at_ns > $3 and at_ns <= $4 and status >= 500
+                order by at_ns limit $5)
+           ) near"#,
         incident.endpoint_id,
         nanos(from),
+        incident.started_ns,
         nanos(to),
         limit,
     )

@@ -206,7 +206,8 @@ pub struct Shown {
 /// Endpoints in order of service, verb and resource, after a place in that order.
 /// Endpoints of targets that are no longer probed are left out.
 ///
-/// Each costs a read of its own window, so ask for pages.
+/// Each costs a read of its own window, so ask for pages. Windows over an hour are read
+/// minute by minute, and of posted requests the newest 100,000 count.
 ///
 /// # Errors
 /// Whatever Postgres reports.
@@ -241,23 +242,27 @@ pub async fn list(
            left join lateral (
                select count(*) filter (where c.outcome <> 'down') as good, count(*) as total
                from check_result c
-               where c.target_id = p.target_id and c.outcome in ('up', 'degraded', 'down')
+               where p.window_ns <= 3600000000000 and c.target_id = p.target_id
+                 and c.outcome in ('up', 'degraded', 'down')
                  and c.slot_at > $5::timestamptz - make_interval(secs => p.window_ns / 1e9) and c.slot_at <= $5
-           ) checks on p.target_id is not null and p.window_ns <= 3600000000000
+           ) checks on p.window_ns <= 3600000000000
            left join lateral (
                select sum(m.up + m.degraded) as good,
                       sum(m.up + m.degraded + m.down_dns + m.down_refused + m.down_timeout + m.down_reset + m.down_tls
                           + m.down_protocol + m.down_body + m.down_redirect + m.down_status + m.down_assertion) as total
                from rollup_minute m
-               where m.target_id = p.target_id
+               where p.window_ns > 3600000000000 and m.target_id = p.target_id
                  and m.bucket_at > $5::timestamptz - make_interval(secs => least(p.window_ns / 1e9, 3e9)) and m.bucket_at <= $5
-           ) minutes on p.target_id is not null and p.window_ns > 3600000000000
+           ) minutes on true
            left join lateral (
                select count(*) filter (where a.status < 500) as good, count(*) as total
-               from access_event a
-               where a.endpoint_id = p.endpoint_id
-                 and a.at_ns > extract(epoch from $5::timestamptz)::int8 * 1000000000 - p.window_ns
-                 and a.at_ns <= (extract(epoch from $5::timestamptz)::int8 + 1) * 1000000000
+               from (
+                   select n.status from access_event n
+                   where n.endpoint_id = p.endpoint_id
+                     and n.at_ns > extract(epoch from $5::timestamptz)::int8 * 1000000000 - p.window_ns
+                     and n.at_ns <= (extract(epoch from $5::timestamptz)::int8 + 1) * 1000000000
+                   order by n.at_ns desc limit 100000
+               ) a
            ) events on true
            order by p.name, p.verb, p.resource"#,
         service,

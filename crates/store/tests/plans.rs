@@ -255,7 +255,9 @@ impl Reader {
         incidents::events(&mut self.connection, &batches).await.unwrap();
         self.judge("following the batches");
         let endpoints: Vec<i32> = (1..=10).collect();
-        incidents::recall(&mut self.connection, &endpoints, &[7]).await.unwrap();
+        let mut recalled = 0;
+        incidents::recall(&mut self.connection, &endpoints, &[7], |_| recalled += 1).await.unwrap();
+        assert!(recalled > 0);
         self.judge("reading the windows of endpoints anew");
         rollups::compute(&mut self.connection, now, now - TimeDelta::days(30)).await.unwrap();
         self.judge("rolling up");

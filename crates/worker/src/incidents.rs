@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use common::{Shard, TargetId};
-use engine::{ChangeId, EndpointId, Engine, Nanos, Objective, OpenIncident, ServiceId, Transition, Window};
+use engine::{ChangeId, EndpointId, Engine, Nanos, Objective, OpenIncident, ServiceId, Snapshot, Transition, Window};
 use store::cursors::{self, Batch, Position, Saved};
 use store::incidents::{self, Event, Finding, READER, Wanted};
 use store::services::{self, Goal};
@@ -100,14 +100,20 @@ impl Folder {
     /// Whatever Postgres reports; nothing is saved then, and the next round begins anew.
     pub async fn round(&mut self) -> Result<bool, StoreError> {
         let mut connection = store::pool::acquire(&self.pool).await?;
-        if let Some(memory) = &self.memory
-            && cursors::batches(&mut connection, memory.position, 1).await?.is_empty()
-        {
+        // Taken, so that a round that fails half way leaves nothing behind.
+        let mut memory = match self.memory.take() {
+            Some(memory) => memory,
+            None => {
+                cursors::begin(&mut connection, READER).await?;
+                Memory::recall(&mut connection).await?
+            }
+        };
+        if cursors::batches(&mut connection, memory.position, 1).await?.is_empty() {
+            self.memory = Some(memory);
             return Ok(false);
         }
-        // Taken, so that a round that fails half way leaves nothing behind.
-        let memory = self.memory.take();
-        let (memory, saved) = fold(&mut connection, memory).await?;
+        // Without, somebody else has followed them; what we know is of no use any more.
+        let Some(saved) = fold(&mut connection, &mut memory).await? else { return Ok(true) };
         self.memory = Some(memory);
         for incident_id in &saved {
             tell(&mut connection, *incident_id).await?;
@@ -116,18 +122,16 @@ impl Folder {
     }
 }
 
-/// One transaction: reads the next batches, and saves what follows from them.
-async fn fold(connection: &mut PgConnection, memory: Option<Memory>) -> Result<(Memory, Vec<i64>), StoreError> {
+/// One transaction: reads the next batches, and saves what follows from them. `None`
+/// when the cursor is not where this memory ends.
+async fn fold(connection: &mut PgConnection, memory: &mut Memory) -> Result<Option<Vec<i64>>, StoreError> {
     // What counts as followed and what is read have to be seen at one moment.
     let mut transaction = store::pool::begin_at_one_moment(connection).await?;
     let Saved { position, state } = cursors::lock(&mut transaction, READER).await?;
-    let mut memory = match memory.filter(|memory| memory.position == position) {
-        Some(mut memory) => {
-            memory.refresh(&mut transaction).await?;
-            memory
-        }
-        None => Memory::recall(&mut transaction, position).await?,
-    };
+    if memory.position != position {
+        return Ok(None);
+    }
+    memory.refresh(&mut transaction).await?;
     let mut batches = cursors::batches(&mut transaction, position, BATCHES_AT_ONCE).await?;
     batches.truncate(some_rows(&batches));
     let events = incidents::events(&mut transaction, &batches).await?;
@@ -138,7 +142,7 @@ async fn fold(connection: &mut PgConnection, memory: Option<Memory>) -> Result<(
     }
     cursors::save(&mut transaction, READER, &Saved { position: memory.position, state }).await?;
     transaction.commit().await?;
-    Ok((memory, saved))
+    Ok(Some(saved))
 }
 
 /// How many of the batches make up a transaction.
@@ -165,8 +169,10 @@ struct Memory {
 }
 
 impl Memory {
-    /// The state as it was at `position`, from the rows.
-    async fn recall(connection: &mut PgConnection, position: Position) -> Result<Self, StoreError> {
+    /// The state as it was at the cursor, from the rows. Holds no lock, however long it takes.
+    async fn recall(connection: &mut PgConnection) -> Result<Self, StoreError> {
+        let mut transaction = store::pool::begin_at_one_moment(connection).await?;
+        let position = cursors::position(&mut transaction, READER).await?;
         let mut memory = Self {
             engine: Engine::new(),
             position,
@@ -176,23 +182,17 @@ impl Memory {
             goals: Vec::new(),
             refreshed: Instant::now(),
         };
-        for goal in services::goals(connection, None).await? {
+        for goal in services::goals(&mut transaction, None).await? {
             memory.set(goal);
         }
-        let not_yet = cursors::not_followed(connection, position).await?;
-        for (service_id, change_id) in incidents::newest_changes(connection, &not_yet).await? {
+        let not_yet = cursors::not_followed(&mut transaction, position).await?;
+        for (service_id, change_id) in incidents::newest_changes(&mut transaction, &not_yet).await? {
             let service = memory.service(service_id);
             memory.engine.recall_change(service, Some(ChangeId(change_id)));
         }
         let ids: Vec<i32> = memory.goals.iter().map(|goal| goal.endpoint_id).collect();
-        for some in ids.chunks(ENDPOINTS_AT_ONCE) {
-            for event in incidents::recall(connection, some, &not_yet).await? {
-                if let Some(engine::Event::Access { endpoint, at, ok }) = memory.event(&event) {
-                    memory.engine.recall(endpoint, at, ok);
-                }
-            }
-        }
-        for open in incidents::open(connection).await? {
+        memory.recall_windows(&mut transaction, &ids, &not_yet).await?;
+        for open in incidents::open(&mut transaction).await? {
             if let (Some(endpoint), Some(since)) = (memory.endpoints.get(&open.endpoint_id), moment(open.started_ns)) {
                 let breaking = open.breaking_change_id.map(ChangeId);
                 memory.engine.recall_incident(*endpoint, Some(OpenIncident { since, breaking }));
@@ -201,11 +201,43 @@ impl Memory {
         Ok(memory)
     }
 
-    /// Takes in endpoints that are new or have another goal.
+    /// Puts back the windows of these endpoints.
+    async fn recall_windows(
+        &mut self,
+        connection: &mut PgConnection,
+        ids: &[i32],
+        not_yet: &[i64],
+    ) -> Result<(), StoreError> {
+        for some in ids.chunks(ENDPOINTS_AT_ONCE) {
+            let take = |event| {
+                if let Some(engine::Event::Access { endpoint, at, ok }) = self.event(&event) {
+                    self.engine.recall(endpoint, at, ok);
+                }
+            };
+            incidents::recall(connection, some, not_yet, take).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in endpoints that are new or have another goal. A window that grew is read
+    /// anew: what had left the shorter one counts again.
     async fn refresh(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let now = Instant::now();
+        let mut grown = Vec::new();
         for goal in services::goals(connection, Some(now - self.refreshed + OVERLAP)).await? {
+            let known = self.endpoints.get(&goal.endpoint_id).copied();
+            if let Some(endpoint) = known
+                && self.goals[endpoint.index()].window_ns < goal.window_ns
+            {
+                grown.push(goal.endpoint_id);
+                let snapshot = Snapshot { requests: Vec::new(), ..self.engine.snapshot(endpoint) };
+                self.engine.restore(endpoint, &snapshot);
+            }
             self.set(goal);
+        }
+        if !grown.is_empty() {
+            let not_yet = cursors::not_followed(connection, self.position).await?;
+            self.recall_windows(connection, &grown, &not_yet).await?;
         }
         self.refreshed = now;
         Ok(())

@@ -199,6 +199,44 @@ async fn a_new_objective_and_a_new_endpoint_are_noticed() {
 }
 
 #[tokio::test]
+async fn an_incident_whose_rows_are_gone_does_not_end_before_it_began() {
+    let db = database().await;
+    write(&db.pool, &[check(1, 100, DOWN)]).await;
+    fold_all(&mut Folder::new(db.pool.clone())).await;
+    // Retention went over it, and somebody starts anew.
+    sqlx::query("delete from check_result").execute(&db.pool).await.unwrap();
+    let mut folder = Folder::new(db.pool.clone());
+    write(&db.pool, &[check(1, 50, Outcome::Up)]).await;
+    fold_all(&mut folder).await;
+    assert_eq!(found(&db.pool).await, [("a".to_owned(), 100.00025, None, None, None)], "too late to count");
+    write(&db.pool, &[check(1, 101, Outcome::Up), check(2, 101, DOWN)]).await;
+    fold_all(&mut folder).await;
+    let over = ("a".to_owned(), 100.00025, Some(101.00025), None, None);
+    assert_eq!(found(&db.pool).await, [over, ("b".to_owned(), 101.00025, None, None, None)], "and the others go on");
+}
+
+#[tokio::test]
+async fn a_window_that_grows_counts_what_a_restart_would_count() {
+    let (steady, restarted) = (database().await, database().await);
+    let mut folder = Folder::new(steady.pool.clone());
+    for db in [&steady, &restarted] {
+        write(&db.pool, &(0..9).map(|second| check(1, second, Outcome::Up)).collect::<Vec<_>>()).await;
+        write(&db.pool, &[check(1, 30, Outcome::Up)]).await;
+    }
+    fold_all(&mut folder).await;
+    fold_all(&mut Folder::new(restarted.pool.clone())).await;
+    for db in [&steady, &restarted] {
+        let longer = Declared { window_ns: 60_000_000_000, ..declared("a") };
+        services::declare(&mut db.pool.acquire().await.unwrap(), &[longer]).await.unwrap();
+        // One of eleven over a minute is still good enough, one of two over ten seconds is not.
+        write(&db.pool, &[check(1, 31, DOWN)]).await;
+    }
+    fold_all(&mut folder).await;
+    fold_all(&mut Folder::new(restarted.pool.clone())).await;
+    assert_eq!((found(&steady.pool).await, found(&restarted.pool).await), (vec![], vec![]));
+}
+
+#[tokio::test]
 async fn a_database_restored_from_another_server_is_followed_again() {
     let db = database().await;
     write(&db.pool, &[check(1, 0, Outcome::Up)]).await;

@@ -112,7 +112,8 @@ struct Change {
 pub(super) struct Detail {
     #[serde(flatten)]
     incident: Incident,
-    /// Failed checks and posted failures from one window before it began, the first 50 of each.
+    /// Failed checks and posted failures around its beginning: of each at most the last 25
+    /// up to then and the first 25 after it, within one window.
     failures: Vec<Failed>,
     /// Changes of the service from a day before it began until it ended, the newest first, at most 50.
     changes: Vec<Change>,
@@ -174,15 +175,15 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
 )]
 pub(super) async fn get(state: web::Data<State>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let nobody = || ApiError::NotFound(format!("no incident has the number {:?}", id.as_str()));
-    let incident_id: i64 = id.parse().map_err(|_| nobody())?;
+    let incident_id: i64 =
+        id.parse().map_err(|_| ApiError::Query("the number of an incident is a whole number".to_owned()))?;
     let detail = within(PATIENCE, async {
         let mut connection = state.database().await?;
         let wanted = Wanted { incident_id: Some(incident_id), ..Wanted::ALL };
         let row = incidents::list(&mut connection, wanted, 1).await?.pop().ok_or_else(nobody)?;
         // A window may be longer than there is time before.
         let window = TimeDelta::microseconds(row.window_ns / 1_000).min(CHANGES_BEFORE);
-        let (from, to) = (row.started_at - window, row.started_at + window);
-        let failures = incidents::failures(&mut connection, &row, from, to, MOST_NEAR).await?;
+        let failures = incidents::failures(&mut connection, &row, window, MOST_NEAR / 2).await?;
         let until = row.ended_at.unwrap_or_else(Utc::now) + TimeDelta::microseconds(1);
         let (from, before) = (row.started_at - CHANGES_BEFORE, (until, i64::MAX));
         let changes = events::changes(&mut connection, Some(&row.service), from, until, before, MOST_NEAR).await?;
