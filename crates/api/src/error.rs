@@ -126,7 +126,9 @@ impl ApiError {
             | Self::Conflict(message)
             | Self::TooLarge(message) => message,
             Self::MediaType(message) => message,
-            Self::Unauthorized => "send the header `Authorization: Bearer` with a valid token",
+            Self::Unauthorized => {
+                "send the header `Authorization: Bearer` with the token that API_TOKEN sets; without one nobody can write"
+            }
             Self::NoRoute => "there is nothing at this path",
             Self::MethodNotAllowed(_) => "this path has other methods: the header Allow names them",
             Self::Unavailable(why) => why,

@@ -59,6 +59,10 @@ pub(crate) fn may_write(request: &HttpRequest) -> bool {
 
 fn has_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
     let Some(expected) = &settings.token else { return false };
-    let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    let given = headers.get(AUTHORIZATION).and_then(|value| {
+        // The name of a scheme has no case (RFC 9110, 11.1).
+        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
+        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
+    });
     given.is_some_and(|given| given.ct_eq(expected.as_bytes()).into())
 }

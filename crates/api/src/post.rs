@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
@@ -28,6 +29,9 @@ pub(crate) const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 const KEY: &str = "idempotency-key";
 
+/// How a body may be packed.
+const CODINGS: [&[u8]; 3] = [b"gzip", b"deflate", b"identity"];
+
 /// The body of somebody who may write, decompressed. The token is looked at before the first byte.
 pub(crate) struct Body(pub(crate) Bytes);
 
@@ -38,6 +42,10 @@ impl FromRequest for Body {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         if !may_write(request) {
             return Box::pin(ready(Err(ApiError::Unauthorized)));
+        }
+        let coding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+        if coding.is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
+            return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
         }
         let bytes = Bytes::from_request(request, payload);
         Box::pin(async move {
@@ -121,6 +129,12 @@ impl Post {
         // The same post came twice at once, and the other one was first.
         self.answered(connection).await?.ok_or(ApiError::Unavailable("the same post is being stored: send it again"))
     }
+}
+
+/// What the body is said to be, without parameters.
+pub(crate) fn media_type(request: &HttpRequest) -> &str {
+    let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    said.split(';').next().unwrap_or_default().trim()
 }
 
 /// What is wrong with a JSON body.

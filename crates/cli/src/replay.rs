@@ -48,11 +48,11 @@ pub(crate) struct ReplayArgs {
     access_log: Vec<PathBuf>,
 
     /// What was rolled out when: the output of git log --format='%H %cI %ae', or of plain git log
-    #[arg(long, value_name = "FILE", requires = "access_log", help_heading = "Access logs")]
+    #[arg(long, value_name = "FILE", help_heading = "Access logs")]
     changes: Option<PathBuf>,
 
     /// The service whose changes they are; without --info, also whose endpoints [default: the only one of --info, or app]
-    #[arg(long, value_name = "NAME", requires = "access_log", help_heading = "Access logs")]
+    #[arg(long, value_name = "NAME", help_heading = "Access logs")]
     service: Option<String>,
 
     /// Without --info: the share of good requests below which an endpoint is unhealthy [default: 0.9]
@@ -116,6 +116,11 @@ pub(crate) fn main(args: &ReplayArgs) -> ExitCode {
 /// run; anything else cannot be read or written.
 pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
+    // Said here and not by clap: what a log needs conflicts with a stream, and clap then asks for nothing.
+    if args.access_log.is_empty() && (args.changes.is_some() || args.service.is_some()) {
+        let message = "--changes and --service go with --access-log; a stream has its changes in it";
+        return Err(SettingsError::one(message).into());
+    }
     let info = args.info.as_deref().map(read_info).transpose()?;
     match info {
         Some(info) if args.access_log.is_empty() => {

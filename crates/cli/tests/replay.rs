@@ -141,6 +141,15 @@ fn unusable_endpoints_end_either_run_with_status_2() {
 }
 
 #[test]
+fn what_goes_with_a_log_is_refused_beside_a_stream() {
+    let files = Files::new();
+    files.write("info.json", "[]");
+    let said = "--changes and --service go with --access-log; a stream has its changes in it\n";
+    files.assert_fails("replay --info info.json --changes none.txt stream.jsonl", b"", 2, said);
+    files.assert_fails("replay --info info.json --service shop", b"", 2, said);
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let files = Files::new();
     files.write("info", INFO).write("cut.gz", &gzip(&vec![b' '; 100_000])[..50]);

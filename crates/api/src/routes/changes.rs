@@ -1,7 +1,6 @@
 //! `GET` and `POST /api/v1/changes`: what was rolled out, told by whoever rolls it out.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use engine::Reason;
@@ -42,10 +41,15 @@ pub(super) struct Query {
     limit: Option<String>,
 }
 
+/// What makes one list another than the next: service, from and to as they were asked.
+type Question = (Option<String>, Option<String>, Option<String>);
+
 /// Where a list goes on.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
+    /// Of which list.
+    of: Question,
     at_us: i64,
     change_id: i64,
 }
@@ -90,10 +94,11 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
     let (from, to) = parameters::range(query.from.as_deref(), query.to.as_deref())?;
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
+    let of: Question = (query.service.clone(), query.from.clone(), query.to.clone());
     let before = match position {
         None => (to, i64::MAX),
-        Some(Position { at_us, change_id }) => match DateTime::from_timestamp_micros(at_us) {
-            Some(at) if (from..=to).contains(&at) => (at, change_id),
+        Some(Position { at_us, change_id, of: asked }) => match DateTime::from_timestamp_micros(at_us) {
+            Some(at) if (from..=to).contains(&at) && asked == of => (at, change_id),
             _ => return Err(cursor::invalid()),
         },
     };
@@ -103,7 +108,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     })
     .await?;
     let (rows, next) =
-        cursor::page(rows, limit, |last| Position { at_us: last.at.timestamp_micros(), change_id: last.change_id });
+        cursor::page(rows, limit, |last| Position { of, at_us: last.at.timestamp_micros(), change_id: last.change_id });
     Ok(HttpResponse::Ok().json(Page { changes: rows.into_iter().map(Listed::from).collect(), next }))
 }
 
@@ -178,8 +183,7 @@ pub(super) async fn post(
 }
 
 fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewChange, ApiError> {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let change = match content_type.split(';').next().unwrap_or_default().trim() {
+    let change = match post::media_type(request) {
         "application/json" => serde_json::from_slice::<NewChange>(body).map_err(post::bad_json)?,
         "text/plain" => from_text(body)?,
         _ => return Err(ApiError::MediaType("send a change as application/json or text/plain")),
@@ -194,13 +198,14 @@ fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewCha
     if change.commit.is_empty() || change.commit.contains(char::is_whitespace) || change.commit.len() > LONGEST {
         return bad("/commit", "a commit is 1 to 200 characters without white space");
     }
-    if change.service.contains('\0')
-        || change.author.as_ref().is_some_and(|author| author.contains('\0') || author.len() > LONGEST)
-    {
-        return bad("/author", "service and author are texts without NUL, an author of at most 200 characters");
-    }
     if change.commit.contains('\0') {
         return bad("/commit", "a commit has no NUL");
+    }
+    if change.service.contains('\0') {
+        return bad("/service", "a service has no NUL");
+    }
+    if change.author.as_ref().is_some_and(|author| author.contains('\0') || author.len() > LONGEST) {
+        return bad("/author", "an author is a text of at most 200 characters without NUL");
     }
     if change.at.is_some_and(|at| at > now + post::AHEAD || at < DateTime::UNIX_EPOCH) {
         return bad("/at", "at is a moment since 1970, at most five minutes ahead");

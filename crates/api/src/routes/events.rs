@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::Utc;
 use engine::{Envelope, Nanos, Reason, Rejection, Status};
@@ -87,8 +86,7 @@ pub(super) async fn post(
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     const TYPES: [&str; 4] = ["application/x-ndjson", "application/jsonl", "application/json", "text/plain"];
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !TYPES.contains(&content_type.split(';').next().unwrap_or_default().trim()) {
+    if !TYPES.contains(&post::media_type(&request)) {
         return Err(ApiError::MediaType("send events as application/x-ndjson"));
     }
     let (read, mut results) = read(&body)?;

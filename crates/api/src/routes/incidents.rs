@@ -36,7 +36,8 @@ pub(super) struct Query {
     #[param(format = DateTime)]
     to: Option<String>,
     /// Only those that are open, or only those that are over.
-    open: Option<bool>,
+    #[param(value_type = Option<bool>)]
+    open: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
     /// Incidents on a page.
@@ -44,10 +45,15 @@ pub(super) struct Query {
     limit: Option<String>,
 }
 
+/// What makes one list another than the next: service, from, to and open as they were asked.
+type Question = (Option<String>, Option<String>, Option<String>, Option<String>);
+
 /// Where a list goes on.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
+    /// Of which list.
+    of: Question,
     started_us: i64,
     incident_id: i64,
 }
@@ -146,16 +152,30 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
     let (from, to) = parameters::range(query.from.as_deref(), query.to.as_deref())?;
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
+    let of: Question = (query.service.clone(), query.from.clone(), query.to.clone(), query.open.clone());
+    if position.as_ref().is_some_and(|position| position.of != of) {
+        return Err(cursor::invalid());
+    }
+    let open = match query.open.as_deref() {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => {
+            let message = "open is true or false".to_owned();
+            return Err(ApiError::Parameter { name: "open", code: "invalid_bool", message });
+        }
+    };
     let before = position.map_or(Wanted::ALL.before, |position| {
         (common::target::micros_to_utc(position.started_us), position.incident_id)
     });
-    let wanted = Wanted { service: query.service.as_deref(), from, to, open: query.open, before, incident_id: None };
+    let wanted = Wanted { service: query.service.as_deref(), from, to, open, before, incident_id: None };
     let rows = within(PATIENCE, async {
         let mut connection = state.database().await?;
         Ok(incidents::list(&mut connection, wanted, limit + 1).await?)
     })
     .await?;
     let (rows, next) = cursor::page(rows, limit, |last| Position {
+        of,
         started_us: last.started_at.timestamp_micros(),
         incident_id: last.incident_id,
     });

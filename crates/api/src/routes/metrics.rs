@@ -15,6 +15,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use prometheus::core::Collector;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use store::cursors::{self, Behind};
+use store::incidents;
 use store::leases;
 use store::overview::{self, Overview, Verdicts};
 use store::services;
@@ -55,6 +56,8 @@ pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiErro
         metrics.targets(&targets, &verdicts);
         metrics.workers(&workers::list(&mut connection).await?, now);
         metrics.objectives(&services::list(&mut connection, None, ("", "", ""), now, MOST_ENDPOINTS).await?);
+        let open = i64::try_from(incidents::open(&mut connection).await?.len()).unwrap_or(i64::MAX);
+        metrics.whole("incidents_open", "Incidents that are open, also of endpoints without series here", open);
         metrics.readers(&cursors::behind(&mut connection).await?, now);
         let active = windows::scope(&mut connection, Which::Fleet).await?.map_or(0, |scope| scope.active);
         metrics.whole("targets", "Targets that are probed", active);

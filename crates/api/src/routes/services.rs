@@ -1,6 +1,6 @@
 //! `GET` and `PUT /api/v1/services`: who owns what, what was promised, and how it does now.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use engine::Info;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::answer::Moment;
 use crate::cursor;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
-use crate::post::Body;
+use crate::post::{self, Body};
 use crate::state::{PATIENCE, State, within};
 
 /// Endpoints on a page, at most and unless fewer are asked for.
@@ -34,6 +34,8 @@ pub(super) struct Query {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Position {
+    /// Of which list: of this service, or of all.
+    of: Option<String>,
     service: String,
     verb: String,
     resource: String,
@@ -109,6 +111,9 @@ struct OpenIncident {
 pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> Result<HttpResponse, ApiError> {
     let limit = parameters::limit(query.limit.as_deref(), PAGE)?.unwrap_or(PAGE);
     let position: Option<Position> = query.cursor.as_deref().map(cursor::decode).transpose()?;
+    if position.as_ref().is_some_and(|position| position.of != query.service) {
+        return Err(cursor::invalid());
+    }
     let after =
         position.as_ref().map_or(("", "", ""), |at| (at.service.as_str(), at.verb.as_str(), at.resource.as_str()));
     let rows = within(PATIENCE, async {
@@ -117,6 +122,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     })
     .await?;
     let (rows, next) = cursor::page(rows, limit, |last| Position {
+        of: query.service.clone(),
         service: last.service.clone(),
         verb: last.verb.clone(),
         resource: last.resource.clone(),
@@ -167,12 +173,24 @@ pub(super) struct Accepted {
     request_body(content = Vec<Declaration>),
     responses((status = 200, description = "They are declared", body = Accepted), TakesBody, AsksPostgres)
 )]
-pub(super) async fn declare(state: web::Data<State>, Body(body): Body) -> Result<HttpResponse, ApiError> {
+pub(super) async fn declare(
+    state: web::Data<State>,
+    request: HttpRequest,
+    Body(body): Body,
+) -> Result<HttpResponse, ApiError> {
+    if !["application/json", "text/plain"].contains(&post::media_type(&request)) {
+        return Err(ApiError::MediaType("send the endpoints as application/json"));
+    }
     let info = Info::parse(&body).map_err(|error| ApiError::Body {
         pointer: String::new(),
         code: error.reason.label(),
         message: error.explanation,
     })?;
+    for (index, endpoint) in info.endpoints().iter().enumerate() {
+        name(index, "name", &endpoint.service, 200)?;
+        name(index, "verb", &endpoint.verb, 50)?;
+        name(index, "resource", &endpoint.resource, 2_000)?;
+    }
     let list: Vec<Declared> = info
         .endpoints()
         .iter()
@@ -191,6 +209,18 @@ pub(super) async fn declare(state: web::Data<State>, Body(body): Body) -> Result
     })
     .await?;
     Ok(HttpResponse::Ok().json(Accepted { endpoints: list.len(), changed }))
+}
+
+/// Names are kept in indexes, and shown to people.
+fn name(index: usize, field: &str, name: &str, most: usize) -> Result<(), ApiError> {
+    if name.len() <= most && !name.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(ApiError::Body {
+        pointer: format!("/{index}/{field}"),
+        code: "bad-info",
+        message: format!("{field} is a text of at most {most} bytes without control characters"),
+    })
 }
 
 impl From<Shown> for Endpoint {

@@ -121,6 +121,9 @@ async fn a_deploy_hook_tells_of_a_change_as_json_or_as_text() {
     }
     let answer = send(&api, Method::POST, "/api/v1/changes", "application/xml", None, "<x/>").await;
     assert_eq!(answer.status, 415);
+    let request = api.request(Method::POST, "/api/v1/changes").header("authorization", format!("bearer {TOKEN}"));
+    let packed = request.header(CONTENT_TYPE, "application/json").header("content-encoding", "zzz").body("{}");
+    assert_eq!(packed.send().await.unwrap().status(), 415, "the scheme has no case, and nobody knows that coding");
     api.stop().await;
 }
 
@@ -209,6 +212,15 @@ async fn a_post_that_is_too_much_or_nothing_is_refused_whole() {
     assert_eq!(answer.body["results"][0]["reason"], "bad-syntax");
     let answer = send(&api, Method::POST, "/api/v1/events", "image/png", None, "x").await;
     assert_eq!(answer.status, 415);
+    for (name, resource, pointer) in
+        [("n\\u0000x", "/", "/0/name"), ("n", "/\\u001b", "/0/resource"), ("n", &"x".repeat(2_001), "/0/resource")]
+    {
+        let body = format!(r#"[{{"name": "{name}", "verb": "GET", "resource": "{resource}", "slo": 1, "window": 1}}]"#);
+        let answer = send(&api, Method::PUT, "/api/v1/services", "application/json", None, &body).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["pointer"]), (422, &json!(pointer)), "{body}");
+    }
+    let answer = send(&api, Method::PUT, "/api/v1/services", "image/png", None, INFO).await;
+    assert_eq!(answer.status, 415);
     let answer = send(&api, Method::PUT, "/api/v1/services", "application/json", None, r#"[{"name": "a"}]"#).await;
     assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["code"]), (422, &json!("bad-info")));
     api.stop().await;
@@ -259,9 +271,13 @@ async fn an_incident_names_what_broke_it_and_what_fixed_it() {
     );
     let commits: Vec<_> = detail["changes"].as_array().unwrap().iter().map(|change| &change["commit"]).collect();
     assert_eq!(commits, ["good", "bad"]);
-    for path in ["/api/v1/incidents/3", "/api/v1/incidents/x", "/api/v1/incidents/99999999999999999999"] {
-        assert_eq!(api.get(path).await.status(), 404, "{path}");
+    for (path, status) in
+        [("/api/v1/incidents/3", 404), ("/api/v1/incidents/x", 400), ("/api/v1/incidents/99999999999999999999", 400)]
+    {
+        assert_eq!(api.get(path).await.status(), status, "{path}");
     }
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(api.get(&format!("/api/v1/incidents?cursor={next}&open=true")).await.status(), 400, "of another list");
     for query in [
         "from=yesterday",
         "from=2026-11-22T00:00:00Z&to=2026-11-21T00:00:00Z",
