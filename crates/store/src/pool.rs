@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgPool};
+use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
 use crate::StoreError;
 
@@ -58,7 +58,21 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
+        // Asks more than a ping would, and costs as much.
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(is_outside_transactions(connection)))
         .connect_lazy_with(options))
+}
+
+/// Whether a connection answers, and is in no transaction; the pool closes one that is.
+///
+/// A caller that is cut off while its transaction begins leaves one behind that the
+/// driver does not know of. Whatever came next would not be committed, and would hold
+/// its locks. In a transaction of its own a statement begins with it, to the microsecond.
+async fn is_outside_transactions(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    // Over the simple protocol, where a statement is one message.
+    let row = sqlx::raw_sql("select now() = statement_timestamp()").fetch_one(connection).await?;
+    row.try_get(0)
 }
 
 /// Host and port of the server, or the directory of its socket.

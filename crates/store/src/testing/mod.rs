@@ -17,12 +17,13 @@ mod template;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use crate::StoreError;
 use crate::embedded::EmbeddedError;
+use crate::pool::{self, PoolSettings};
 
 pub use cable::Cable;
 pub use server::{Stopped, shared_url, stop_shared};
@@ -32,6 +33,15 @@ const PREFIX: &str = "lookout_test_";
 
 /// How long a statement may take: dropping a database writes a checkpoint.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pool of a test: like everybody's, but patient.
+const POOL: PoolSettings = PoolSettings {
+    application: "lookout test",
+    max_connections: 5,
+    acquire_timeout: PATIENCE,
+    statement_timeout: PATIENCE,
+    custom_plans: false,
+};
 
 /// Why there is no test database.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +63,9 @@ pub enum TestDbError {
     /// The migrations failed.
     #[error(transparent)]
     Schema(#[from] schema::SchemaError),
+    /// The pool could not be set up.
+    #[error(transparent)]
+    Pool(StoreError),
     /// Postgres refused something.
     #[error("the test server reports: {0}")]
     Database(#[from] sqlx::Error),
@@ -91,7 +104,7 @@ impl TestDb {
         let name = new_name();
         template::create(admin, &name, migrated).await?;
         let url = with_database(admin, &name)?;
-        let pool = PgPoolOptions::new().max_connections(5).acquire_timeout(PATIENCE).connect_lazy(&url)?;
+        let pool = pool::lazy(&url, &POOL).map_err(TestDbError::Pool)?;
         Ok(Self { pool, url, name, admin: admin.to_owned() })
     }
 

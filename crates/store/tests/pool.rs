@@ -1,0 +1,31 @@
+//! What a pool hands out, whatever became of those who had it before.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+use store::pool::{self, PoolSettings};
+use store::testing::TestDb;
+
+#[tokio::test]
+async fn nobody_gets_a_connection_that_is_still_in_somebody_elses_transaction() {
+    let db = TestDb::new().await;
+    let one = PoolSettings { max_connections: 1, ..PoolSettings::WORKER };
+    let pool = pool::lazy(&db.url, &one).unwrap();
+    let mut cut_off = 0;
+    for n in 0..400 {
+        let begun = tokio::time::timeout(Duration::from_micros(n * 5), async {
+            let mut connection = pool::acquire(&pool).await.unwrap();
+            connection.begin().await.map(|_| ()).unwrap();
+        });
+        cut_off += usize::from(begun.await.is_err());
+        let mut connection = pool::acquire(&pool).await.unwrap();
+        // In a transaction of somebody else this began long ago.
+        let is_own: bool = sqlx::raw_sql("select now() = statement_timestamp()")
+            .fetch_one(&mut *connection)
+            .await
+            .map(|row| sqlx::Row::get(&row, 0))
+            .unwrap();
+        assert!(is_own, "after {n} beginnings");
+    }
+    assert!(cut_off > 0);
+}
