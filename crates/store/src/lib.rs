@@ -4,10 +4,12 @@
 pub mod batches;
 pub mod checks;
 pub mod cursors;
+pub mod doorbell;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod error;
 pub mod events;
+pub mod fleet;
 pub mod incidents;
 pub mod leases;
 pub mod overview;

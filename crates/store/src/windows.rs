@@ -23,6 +23,13 @@ pub struct Scope {
     pub rate: f64,
 }
 
+impl Scope {
+    /// A fleet without a target.
+    pub fn nothing() -> Self {
+        Self { targets: None, active: 0, rate: 0.0 }
+    }
+}
+
 /// The targets a request means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {

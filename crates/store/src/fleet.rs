@@ -1,0 +1,272 @@
+//! The whole fleet as a page shows it: read once, then kept current batch by batch.
+
+use chrono::{DateTime, Utc};
+use common::TargetId;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// A target that is probed, and its newest verdict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Row id.
+    pub target_id: TargetId,
+    /// Stable identity.
+    pub key: String,
+    /// What people read.
+    pub name: String,
+    /// As written, less user and password.
+    pub url: String,
+    /// The label `group`, if it has one.
+    pub group: Option<String>,
+    /// How often it is due.
+    pub interval_ms: i32,
+    /// How long one check may take.
+    pub timeout_ms: i32,
+    /// The newest verdict's slot; `None` before the first of the last day.
+    pub slot_at: Option<DateTime<Utc>>,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// Its outcome.
+    pub outcome: Option<String>,
+    /// Its cause, if down.
+    pub cause: Option<String>,
+    /// Its status code, if an answer came.
+    pub code: Option<i16>,
+    /// Its time to the response head, microseconds.
+    pub elapsed_us: Option<i32>,
+}
+
+/// Every target that is probed, by key, each with its newest verdict of the day before `now`.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn targets(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Target>, StoreError> {
+    // Index: check_result_pkey backwards for each target. No interval is longer than a day.
+    Ok(sqlx::query_as!(
+        Target,
+        r#"select t.target_id as "target_id: TargetId", t.key, t.name, t.url, t.labels ->> 'group' as "group",
+                  t.interval_ms, t.timeout_ms, newest.slot_at as "slot_at?", newest.started_at as "started_at?",
+                  newest.outcome as "outcome?", newest.cause as "cause?", newest.code as "code?",
+                  newest.elapsed_us as "elapsed_us?"
+           from target t
+           left join lateral (
+               select c.slot_at, c.started_at, c.outcome::text as outcome, c.cause::text as cause, c.code, c.elapsed_us
+               from check_result c
+               where c.target_id = t.target_id and c.outcome <= 'down'
+                 and c.slot_at > $1::timestamptz - interval '25 hours' and c.slot_at <= $1
+               order by c.slot_at desc limit 1
+           ) newest on true
+           where t.deleted_at is null
+           order by t.key"#,
+        now,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Something that differs when the list of targets does.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn version(connection: &mut PgConnection) -> Result<(i64, Option<DateTime<Utc>>), StoreError> {
+    // One pass over a small table.
+    let row = sqlx::query!(
+        r#"select count(*) as "count!", max(updated_at) as updated_at from target where deleted_at is null"#
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.count, row.updated_at))
+}
+
+/// A verdict on a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which target.
+    pub target_id: TargetId,
+    /// Its slot.
+    pub slot_at: DateTime<Utc>,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
+    /// What came of it.
+    pub outcome: String,
+    /// Why it is down.
+    pub cause: Option<String>,
+    /// Status code, if an answer came.
+    pub code: Option<i16>,
+    /// To the response head, microseconds.
+    pub elapsed_us: Option<i32>,
+}
+
+/// The verdicts in these batches, in order of their slots.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn verdicts(connection: &mut PgConnection, batches: &[i64]) -> Result<Vec<Verdict>, StoreError> {
+    let span = sqlx::query!(
+        "select min(first_at) as first_at, max(last_at) as last_at from batch where batch_id = any($1)",
+        batches
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let (Some(first), Some(last)) = (span.first_at, span.last_at) else { return Ok(Vec::new()) };
+    // Index: check_result_time, or check_result_batch where a late batch reaches far back.
+    Ok(sqlx::query_as!(
+        Verdict,
+        r#"select target_id as "target_id: TargetId", slot_at, started_at, outcome::text as "outcome!",
+                  cause::text as cause, code, elapsed_us
+           from check_result
+           where slot_at between $2 and $3 and batch_id = any($1) and outcome <= 'down'
+           order by slot_at"#,
+        batches,
+        first,
+        last,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Verdicts of one target since two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failed {
+    /// Down, since the later moment.
+    pub short_bad: i64,
+    /// All verdicts since then.
+    pub short_total: i64,
+    /// Down, since the earlier moment.
+    pub long_bad: i64,
+    /// All verdicts since then.
+    pub long_total: i64,
+}
+
+/// Verdicts of each target in the minutes from `long` on and from `short` on, up to `until`.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn failed(
+    connection: &mut PgConnection,
+    long: DateTime<Utc>,
+    short: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Vec<(TargetId, Failed)>, StoreError> {
+    // Index: rollup_minute_time.
+    let rows = sqlx::query!(
+        r#"select target_id as "target_id: TargetId",
+                  coalesce(sum(bad) filter (where bucket_at >= $2), 0)::int8 as "short_bad!",
+                  coalesce(sum(good + bad) filter (where bucket_at >= $2), 0)::int8 as "short_total!",
+                  sum(bad)::int8 as "long_bad!", sum(good + bad)::int8 as "long_total!"
+           from (select target_id, bucket_at, up + degraded as good,
+                        down_dns + down_refused + down_timeout + down_reset + down_tls
+                        + down_protocol + down_body + down_redirect + down_status + down_assertion as bad
+                 from rollup_minute where bucket_at >= $1 and bucket_at <= $3) minute
+           group by target_id"#,
+        long,
+        short,
+        until,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let failed = Failed {
+                short_bad: row.short_bad,
+                short_total: row.short_total,
+                long_bad: row.long_bad,
+                long_total: row.long_total,
+            };
+            (row.target_id, failed)
+        })
+        .collect())
+}
+
+/// Since when each of these targets has been in the state given with it, as
+/// [`crate::overview::since`] for one. Targets without such a verdict are left out.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn since(
+    connection: &mut PgConnection,
+    targets: &[i32],
+    outcomes: &[String],
+    back_to: DateTime<Utc>,
+) -> Result<Vec<(TargetId, Option<DateTime<Utc>>)>, StoreError> {
+    // Index: check_result_pkey, backwards to the last different verdict, then one step on.
+    let rows = sqlx::query!(
+        r#"select asked.target_id as "target_id!: TargetId", first.started_at as "started_at?"
+           from unnest($1::int4[], $2::text[]) as asked (target_id, outcome)
+           left join lateral (
+               select d.slot_at from check_result d
+               where d.target_id = asked.target_id and d.outcome <= 'down' and d.outcome <> asked.outcome::outcome
+                 and d.slot_at > $3
+               order by d.slot_at desc limit 1
+           ) different on true
+           cross join lateral (
+               select c.started_at from check_result c
+               where c.target_id = asked.target_id and c.outcome = asked.outcome::outcome
+                 and c.slot_at > coalesce(different.slot_at, $3)
+               order by c.slot_at limit 1
+           ) first"#,
+        targets,
+        outcomes,
+        back_to,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.target_id, row.started_at)).collect())
+}
+
+/// Targets that have been due together since one moment, all as often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Since when; the moment asked for where it is earlier.
+    pub since: DateTime<Utc>,
+    /// How often.
+    pub interval_ms: i32,
+    /// How many targets.
+    pub targets: i64,
+}
+
+/// How often targets have been due since `from`.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn due(connection: &mut PgConnection, from: DateTime<Utc>) -> Result<Vec<Due>, StoreError> {
+    // One pass over a small table.
+    Ok(sqlx::query_as!(
+        Due,
+        r#"select date_trunc('second', greatest(due_since, $1)) as "since!", interval_ms, count(*) as "targets!"
+           from target where deleted_at is null group by 1, 2 order by 1, 2"#,
+        from,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// How many incidents are open.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn open_incidents(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    // Index: incident_open.
+    Ok(sqlx::query_scalar!(r#"select count(*) as "count!" from incident where ended_at is null"#)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// The open incidents of targets that are probed, one each.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn open_of_targets(connection: &mut PgConnection) -> Result<Vec<(TargetId, i64)>, StoreError> {
+    // Index: incident_open.
+    let rows = sqlx::query!(
+        r#"select e.target_id as "target_id!: TargetId", max(i.incident_id) as "incident_id!"
+           from incident i join endpoint e using (endpoint_id)
+           where i.ended_at is null and e.target_id is not null
+           group by e.target_id"#
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.target_id, row.incident_id)).collect())
+}
