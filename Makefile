@@ -44,6 +44,11 @@ lint: ## Check format, clippy and docs; a warning fails
 fmt: ## Format the code
 	$(CARGO) fmt --all
 
+.PHONY: contract
+contract: ## Write dashboard/contract anew from what the api answers
+	@scripts/setup.sh test
+	CONTRACT=write $(CARGO) test --locked -p api --lib contract
+
 .PHONY: sqlx
 sqlx: ## Refresh .sqlx after a change to a query or a migration
 	@scripts/setup.sh test

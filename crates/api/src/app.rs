@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::guard::guard;
+use crate::live::Hub;
 use crate::openapi::Document;
 use crate::routes;
 use crate::state::State;
@@ -47,7 +48,7 @@ impl Api {
         let Config { database_url, listen } = config;
         let pool = pool::lazy(&database_url, &PoolSettings::API)
             .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
-        let state = State { pool, migrated: Arc::default() };
+        let state = State { pool, migrated: Arc::default(), hub: Hub::new() };
         let wanted = listen.addr;
         let document = web::Data::new(Document::new(listen.public_read));
         let (shared, settings) = (web::Data::new(state.clone()), web::Data::new(listen));
@@ -60,6 +61,7 @@ impl Api {
                 .wrap(from_fn(guard))
                 .configure(routes::configure)
         })
+        .on_connect(routes::on_connect)
         .workers(2)
         .disable_signals()
         .shutdown_timeout(STOP_GRACE_SECONDS)
@@ -91,12 +93,18 @@ impl Api {
                 if !stop.is_cancelled() {
                     make_partitions(&self.state.pool).await;
                     self.state.migrated.store(true, Ordering::Release);
+                    let state = self.state.clone();
+                    let live = tokio::spawn(async move { state.hub.run(state.clone()).await });
                     stop.cancelled().await;
+                    // Before the server, which waits for every connection.
+                    self.state.hub.stop();
+                    let _ = live.await;
                 }
                 Ok(())
             }
             Err(error) => Err(error),
         };
+        self.state.hub.stop();
         handle.stop(true).await;
         server.await??;
         self.state.pool.close().await;

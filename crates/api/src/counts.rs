@@ -20,7 +20,7 @@ const MOST_ROWS: f64 = 50_000.0;
 const MOST_MINUTES: i64 = 200_000;
 
 /// The time that was counted.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Span {
     /// Slots from this moment on are counted. A roll-up begins with a whole bucket, so this
     /// may lie before what was asked for.
@@ -34,7 +34,7 @@ pub(crate) struct Span {
 
 /// Where counts come from: `rows` are the checks one by one, with every status code and exact
 /// bounds; the others are roll-ups with buckets of that length. The coarsest one that was needed.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = Source)]
 enum SourceName {
@@ -81,7 +81,7 @@ pub(crate) fn until(now: DateTime<Utc>, window: TimeDelta) -> (DateTime<Utc>, Da
 const MOMENT: TimeDelta = TimeDelta::microseconds(1);
 
 /// Raw counts, and the two percentages that follow from them.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Measure {
     counts: Totals,
     no_response: NoResponse,
@@ -100,7 +100,7 @@ pub(crate) struct Measure {
 }
 
 /// How many slots ended in which way.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct Totals {
     /// Answered as expected, in time.
     up: u64,
@@ -120,7 +120,7 @@ struct Totals {
 
 /// Checks that were down without an answer, by cause. A timeout or a reset after the response
 /// head is counted here too, because roll-ups do not tell the two apart.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct NoResponse {
     dns: u64,
     refused: u64,
@@ -131,7 +131,7 @@ struct NoResponse {
 }
 
 /// Checks that were answered, by the first digit of the status code.
-#[derive(Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct StatusClasses {
     #[serde(rename = "1xx")]
     informational: u64,
@@ -207,6 +207,29 @@ fn whole(count: i64) -> u64 {
 /// Percent with three decimals, which is what people can use.
 pub(crate) fn percentage(ratio: Option<f64>) -> Option<f64> {
     ratio.map(|ratio| (ratio * 100_000.0).round() / 1000.0)
+}
+
+/// A window that ends at `now`, read from whatever tells it cheaply: the figures of a summary.
+pub(crate) async fn window(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    now: DateTime<Utc>,
+    length: TimeDelta,
+    hours_until: Option<DateTime<Utc>>,
+) -> Result<(Span, Measure), ApiError> {
+    let (from, to) = until(now, length);
+    let segments = segments(scope, from, to, hours_until);
+    let coarsest = segments.iter().map(|segment| segment.source).max().unwrap_or(Source::Rows);
+    // A roll-up begins with a whole bucket.
+    let from = segments.first().map_or(from, |first| first.from);
+    let mut steps = BTreeMap::new();
+    for segment in segments {
+        windows::read(connection, scope, segment, from, length * 2, &mut steps).await?;
+    }
+    let mut total = Bucket::default();
+    steps.values().for_each(|bucket| total.add(bucket));
+    let in_gaps = windows::gap_slots(connection, scope, &[from], to).await?.first().copied().unwrap_or(0);
+    Ok((Span::new(from, to, coarsest), Measure::new(&total, in_gaps, coarsest)))
 }
 
 /// Windows of one target, each of whole minutes, the shortest first; all end at `now`.

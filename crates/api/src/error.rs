@@ -3,7 +3,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{ALLOW, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use store::StoreError;
@@ -25,6 +25,8 @@ pub(crate) enum ApiError {
     Query(String),
     /// 401: no token, or not the right one.
     Unauthorized,
+    /// 403: not for whoever asks, token or not.
+    Forbidden(&'static str),
     /// 404: no such path.
     NoRoute,
     /// 404: no such thing.
@@ -41,6 +43,8 @@ pub(crate) enum ApiError {
     MediaType(&'static str),
     /// 422: the body, or the part of it that a JSON pointer names, breaks a rule.
     Body { pointer: String, code: &'static str, message: String },
+    /// 426: this path is for WebSockets.
+    UpgradeRequired,
     /// 503: Postgres is away, or the migrations still run.
     Unavailable(&'static str),
     /// 500: a bug, or a database that is not as we left it.
@@ -103,6 +107,7 @@ impl ApiError {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
             Self::TooMuch { .. } => "Too much",
             Self::Unauthorized => "Token required",
+            Self::Forbidden(_) => "Forbidden",
             Self::NoRoute | Self::NotFound(_) => "Not found",
             Self::Header { .. } => "Invalid request",
             Self::MethodNotAllowed(_) => "Method not allowed",
@@ -110,6 +115,7 @@ impl ApiError {
             Self::TooLarge(_) => "Too large",
             Self::MediaType(_) => "Unsupported media type",
             Self::Body { .. } => "Invalid body",
+            Self::UpgradeRequired => "Upgrade required",
             Self::Unavailable(_) => "Temporarily unavailable",
             Self::Internal(_) => "Internal error",
         }
@@ -131,7 +137,8 @@ impl ApiError {
             }
             Self::NoRoute => "there is nothing at this path",
             Self::MethodNotAllowed(_) => "this path has other methods: the header Allow names them",
-            Self::Unavailable(why) => why,
+            Self::UpgradeRequired => "this path speaks WebSocket only: send `Upgrade: websocket`",
+            Self::Unavailable(why) | Self::Forbidden(why) => why,
             Self::Internal(_) => "something went wrong on our side; the log has the reason under this request_id",
         }
     }
@@ -161,8 +168,10 @@ impl ResponseError for ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -182,6 +191,9 @@ impl ResponseError for ApiError {
             }
             Self::Unauthorized => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::UpgradeRequired => {
+                response.insert_header((UPGRADE, "websocket"));
             }
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((ALLOW, allowed.as_str()));

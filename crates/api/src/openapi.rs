@@ -205,6 +205,22 @@ impl IntoResponses for NotFound {
     }
 }
 
+/// Why a WebSocket does not open.
+pub(crate) struct Upgrades;
+
+impl IntoResponses for Upgrades {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let forbidden = ApiError::Forbidden("the page that asks is not from this host");
+        let full = problem(&ApiError::Unavailable("there are too many live connections"), "There are too many of them");
+        let plain = problem(&ApiError::UpgradeRequired, "The request does not ask for a WebSocket");
+        gather([
+            problem(&forbidden, "A page from elsewhere asks"),
+            with_header(plain, "Upgrade", "`websocket`"),
+            with_header(full, "Retry-After", "Seconds after which to ask again"),
+        ])
+    }
+}
+
 /// 422, where an answer has a largest size.
 pub(crate) struct TooMuch;
 

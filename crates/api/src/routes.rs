@@ -5,15 +5,17 @@ mod checks;
 mod docs;
 mod events;
 mod health;
-mod incidents;
+pub(crate) mod incidents;
+mod live;
 mod metrics;
+mod overview;
 mod parameters;
 mod reports;
 mod services;
 mod status;
 mod summary;
 mod system;
-mod targets;
+pub(crate) mod targets;
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -24,12 +26,16 @@ use utoipa_actix_web::OpenApiFactory;
 
 use crate::error::ApiError;
 
+pub(crate) use live::on_connect;
+
 /// Every route, once: this line serves it and puts it into the document. What stands
 /// first, with underscores, is what `utoipa::path` made of the handler's description.
 pub(crate) fn each(routes: &mut impl Routes) {
     routes.add(status::__path_list, status::list);
     routes.add(checks::__path_list, checks::list);
     routes.add(summary::__path_get, summary::get);
+    routes.add(overview::__path_get, overview::get);
+    routes.add(live::__path_get, live::get);
     routes.add(targets::__path_list, targets::list);
     routes.add(targets::__path_get, targets::get);
     routes.add(incidents::__path_list, incidents::list);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use store::{PgPool, PooledConnection, pool};
 
 use crate::error::ApiError;
+use crate::live::Hub;
 
 /// What every handler can reach.
 #[derive(Clone)]
@@ -14,6 +15,8 @@ pub(crate) struct State {
     pub(crate) pool: PgPool,
     /// Set once the migrations are applied.
     pub(crate) migrated: Arc<AtomicBool>,
+    /// What is shown live.
+    pub(crate) hub: Hub,
 }
 
 impl State {
@@ -22,10 +25,19 @@ impl State {
     /// # Errors
     /// 503 within a second when Postgres is away or the migrations still run.
     pub(crate) async fn database(&self) -> Result<PooledConnection, ApiError> {
-        if !self.migrated.load(Ordering::Acquire) {
-            return Err(ApiError::Unavailable("starting: the database is not migrated yet"));
-        }
+        self.is_ready()?;
         Ok(pool::acquire(&self.pool).await?)
+    }
+
+    /// Whether the database is up to date.
+    ///
+    /// # Errors
+    /// 503 while the migrations still run.
+    pub(crate) fn is_ready(&self) -> Result<(), ApiError> {
+        if self.migrated.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(ApiError::Unavailable("starting: the database is not migrated yet"))
     }
 }
 

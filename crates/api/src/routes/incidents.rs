@@ -70,7 +70,7 @@ pub(super) struct Page {
 
 /// From the request that broke an objective to the one that restored it.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Incident {
+pub(crate) struct Incident {
     id: i64,
     service: String,
     /// The endpoint: method …

@@ -1,10 +1,11 @@
 //! `GET /api/v1/targets` and `/api/v1/targets/{key}`: what is probed, and how it is.
 
 use actix_web::{HttpResponse, web};
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use common::Cause;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use store::PgConnection;
 use store::checks::{self, TimedCheck};
 use store::overview::{self, Overview};
 use store::windows::{Scope, Which};
@@ -32,7 +33,7 @@ pub(super) struct Query {
 }
 
 /// What the detail of a target counts.
-const WINDOWS: [(&str, TimeDelta); 5] = [
+pub(crate) const WINDOWS: [(&str, TimeDelta); 5] = [
     ("1m", TimeDelta::minutes(1)),
     ("5m", TimeDelta::minutes(5)),
     ("15m", TimeDelta::minutes(15)),
@@ -105,15 +106,38 @@ enum Source {
     Api,
 }
 
-/// The newest verdict, or `unknown` without one of the last day.
-#[derive(Serialize, ToSchema)]
+/// The newest verdict; `unknown` where that started longer ago than three intervals and one
+/// timeout, or there is none: silence is never good news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum TargetState {
+pub(crate) enum TargetState {
     Up,
     Degraded,
     Down,
     Unknown,
 }
+
+impl TargetState {
+    /// The state at `now` of a target whose newest verdict is this.
+    pub(crate) fn new(
+        outcome: Option<&str>,
+        checked_at: Option<DateTime<Utc>>,
+        (interval_ms, timeout_ms): (i32, i32),
+        now: DateTime<Utc>,
+    ) -> Self {
+        let fresh = TimeDelta::milliseconds(i64::from(interval_ms) * FRESH_INTERVALS + i64::from(timeout_ms));
+        match outcome {
+            _ if checked_at.is_none_or(|at| at < now - fresh) => Self::Unknown,
+            Some("up") => Self::Up,
+            Some("degraded") => Self::Degraded,
+            Some("down") => Self::Down,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A state is the newest verdict for this many intervals, and one timeout.
+const FRESH_INTERVALS: i64 = 3;
 
 /// The check that gave the newest verdict.
 #[derive(Serialize, ToSchema)]
@@ -132,10 +156,11 @@ struct LastCheck {
 /// A target and how it did lately.
 #[derive(Serialize, ToSchema)]
 #[schema(as = TargetDetail)]
-pub(super) struct Detail {
+pub(crate) struct Detail {
     #[serde(flatten)]
     target: Target,
-    /// Since when it has been in this state, as far as the last 30 days tell; null while it is `unknown`.
+    /// Since when it has been in this state, as far as the last 30 days tell: where its
+    /// newest verdict has gone stale, that of the verdict. Null without one of the last day.
     since: Option<Moment>,
     /// How it did lately, in windows that end now: the shortest first.
     windows: Vec<Window>,
@@ -144,17 +169,17 @@ pub(super) struct Detail {
     last_checks: Vec<TimedSlot>,
 }
 
-/// How a target did in a window that ends now.
-#[derive(Serialize, ToSchema)]
+/// What happened in a window that ends now.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = TargetWindow)]
-struct Window {
+pub(crate) struct Window {
     /// `1m`, `5m`, `15m`, `1h` or `24h`.
     #[schema(example = "5m")]
-    name: &'static str,
+    pub(crate) name: &'static str,
     #[serde(flatten)]
-    span: Span,
+    pub(crate) span: Span,
     #[serde(flatten)]
-    measure: Measure,
+    pub(crate) measure: Measure,
 }
 
 /// A slot and where its time went.
@@ -196,7 +221,8 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     })
     .await?;
     let (rows, next) = cursor::page(rows, limit, |last| Position { after_key: last.key.clone() });
-    Ok(HttpResponse::Ok().json(Page { targets: rows.into_iter().map(Target::from).collect(), next }))
+    let now = Utc::now();
+    Ok(HttpResponse::Ok().json(Page { targets: rows.into_iter().map(|row| Target::new(row, now)).collect(), next }))
 }
 
 /// One target: its state, how it did lately, its newest checks
@@ -209,33 +235,39 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     responses((status = 200, description = "The target", body = Detail), NotFound, AsksPostgres)
 )]
 pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    let detail = within(PATIENCE, async {
-        let mut connection = state.database().await?;
-        let row = overview::list(&mut connection, "", Some(&key), 1).await?.pop();
-        let row = row.ok_or_else(|| parameters::nobody(Which::Key(&key)))?;
-        let (id, now) = (row.target_id, Utc::now());
-        let since = match &row.outcome {
-            Some(outcome) => overview::since(&mut connection, id, outcome, now - TimeDelta::days(30)).await?,
-            None => None,
-        };
-        let scope = Scope { targets: Some(vec![id.0]), active: 1, rate: 1000.0 / f64::from(row.interval_ms) };
-        let windows = counts::nested(&mut connection, &scope, now, &WINDOWS.map(|(_, length)| length)).await?;
-        let windows = WINDOWS.into_iter().zip(windows);
-        let last_checks = checks::newest(&mut connection, id, LAST_CHECKS).await?;
-        Ok(Detail {
-            target: row.into(),
-            since: since.map(Moment::from),
-            windows: windows.map(|((name, _), (span, measure))| Window { name, span, measure }).collect(),
-            last_checks: last_checks.iter().map(TimedSlot::from).collect(),
-        })
-    })
-    .await?;
+    let detail = within(PATIENCE, async { detail(&mut *state.database().await?, &key, Utc::now()).await }).await?;
     Ok(HttpResponse::Ok().json(detail))
 }
 
-impl From<Overview> for Target {
-    fn from(row: Overview) -> Self {
+/// What there is to say of a target.
+///
+/// # Errors
+/// 404 where nothing has this key.
+pub(crate) async fn detail(connection: &mut PgConnection, key: &str, now: DateTime<Utc>) -> Result<Detail, ApiError> {
+    let row = overview::list(connection, "", Some(key), 1).await?.pop();
+    let row = row.ok_or_else(|| parameters::nobody(Which::Key(key)))?;
+    let id = row.target_id;
+    let since = match &row.outcome {
+        Some(outcome) => overview::since(connection, id, outcome, now - TimeDelta::days(30)).await?,
+        None => None,
+    };
+    let scope = Scope { targets: Some(vec![id.0]), active: 1, rate: 1000.0 / f64::from(row.interval_ms) };
+    let windows = counts::nested(connection, &scope, now, &WINDOWS.map(|(_, length)| length)).await?;
+    let windows = WINDOWS.into_iter().zip(windows);
+    let last_checks = checks::newest(connection, id, LAST_CHECKS).await?;
+    Ok(Detail {
+        target: Target::new(row, now),
+        since: since.map(Moment::from),
+        windows: windows.map(|((name, _), (span, measure))| Window { name, span, measure }).collect(),
+        last_checks: last_checks.iter().map(TimedSlot::from).collect(),
+    })
+}
+
+impl Target {
+    fn new(row: Overview, now: DateTime<Utc>) -> Self {
+        let often = (row.interval_ms, row.timeout_ms);
         Self {
+            state: TargetState::new(row.outcome.as_deref(), row.checked_at, often, now),
             key: row.key,
             name: row.name,
             url: row.url,
@@ -257,12 +289,6 @@ impl From<Overview> for Target {
                 code: row.code,
                 elapsed_ms: row.elapsed_us.map(milliseconds),
             }),
-            state: match row.outcome.as_deref() {
-                Some("up") => TargetState::Up,
-                Some("degraded") => TargetState::Degraded,
-                Some("down") => TargetState::Down,
-                _ => TargetState::Unknown,
-            },
         }
     }
 }

@@ -5,6 +5,7 @@
 mod checks;
 mod health;
 mod incidents;
+mod live;
 mod metrics;
 mod openapi;
 mod problems;

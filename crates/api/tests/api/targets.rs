@@ -22,6 +22,7 @@ async fn a_target_tells_its_state_and_since_when() {
         ],
     )
     .await;
+    sqlx::query("update target set interval_ms = 10000").execute(&db.pool).await.unwrap();
     let api = TestApi::start(&db.url).await;
     let a = api.json("/api/v1/targets/a").await;
     assert_eq!(
@@ -35,6 +36,8 @@ async fn a_target_tells_its_state_and_since_when() {
     let b = api.json("/api/v1/targets/b").await;
     let since: chrono::DateTime<Utc> = b["since"].as_str().unwrap().parse().unwrap();
     assert_eq!(since.timestamp_micros(), ago(60) + 250, "it was never anything else");
+    sqlx::query("update target set interval_ms = 1000 where key = 'b'").execute(&db.pool).await.unwrap();
+    assert_eq!(api.json("/api/v1/targets/b").await["state"], "unknown", "silence is no good news");
     sqlx::query("delete from check_result where target_id = 2").execute(&db.pool).await.unwrap();
     let b = api.json("/api/v1/targets/b").await;
     assert_eq!((&b["state"], &b["last_check"], &b["since"]), (&json!("unknown"), &Value::Null, &Value::Null));

@@ -1,0 +1,505 @@
+//! Live updates over real sockets: nobody polls, and the numbers move.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use common::{Cause, Check, Outcome};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Map, Value, json};
+use store::testing::{Cable, TestDb};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message, http};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::support::{TOKEN, TestApi, check, store};
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+fn address(api: &TestApi) -> String {
+    format!("{}/api/v1/live", api.base.replace("http", "ws"))
+}
+
+async fn connect(api: &TestApi) -> Socket {
+    connect_async(address(api)).await.unwrap().0
+}
+
+async fn connect_with(api: &TestApi, headers: &[(&'static str, &str)]) -> Result<http::Response<()>, u16> {
+    let mut request = address(api).into_client_request().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    match connect_async(request).await {
+        Ok((_, response)) => Ok(response.map(|_| ())),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn say(socket: &mut Socket, message: Value) {
+    socket.send(Message::text(message.to_string())).await.unwrap();
+}
+
+/// The next frame with something in it.
+async fn hear(socket: &mut Socket) -> Value {
+    loop {
+        let message = timeout(Duration::from_secs(10), socket.next()).await.expect("a frame within 10 s");
+        match message.unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Close(frame) => panic!("closed: {frame:?}"),
+            _ => {}
+        }
+    }
+}
+
+/// The code with which the other side closes, and the last error before.
+async fn close_code(socket: &mut Socket) -> (u16, Option<String>) {
+    let mut error = None;
+    loop {
+        let message = timeout(Duration::from_secs(5), socket.next()).await.expect("an end within 5 s");
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                if frame["type"] == "error" {
+                    error = frame["code"].as_str().map(str::to_owned);
+                }
+            }
+            Some(Ok(Message::Close(frame))) => return (frame.unwrap().code.into(), error),
+            Some(Ok(_)) => {}
+            other => panic!("no close frame but {other:?}"),
+        }
+    }
+}
+
+/// What a page does with frames.
+#[derive(Default)]
+struct Page {
+    seq: u64,
+    data: Map<String, Value>,
+    snapshots: usize,
+}
+
+impl Page {
+    fn take(&mut self, frame: &Value) {
+        match frame["type"].as_str().unwrap() {
+            "snapshot" => {
+                self.data = frame["data"].as_object().unwrap().clone();
+                self.snapshots += 1;
+            }
+            "delta" => {
+                assert_eq!(frame["base"], self.seq, "a delta leads on from what the client holds");
+                for (name, value) in frame["set"].as_object().unwrap() {
+                    self.data.insert(name.clone(), value.clone());
+                }
+                for (name, changes) in frame["rows"].as_object().unwrap() {
+                    let by = if name == "targets" { "key" } else { "name" };
+                    let rows = self.data[name].as_array_mut().unwrap();
+                    rows.retain(|row| !changes["gone"].as_array().unwrap().contains(&row[by]));
+                    for put in changes["put"].as_array().unwrap() {
+                        match rows.iter_mut().find(|row| row[by] == put[by]) {
+                            Some(row) => *row = put.clone(),
+                            None => rows.push(put.clone()),
+                        }
+                    }
+                }
+            }
+            other => panic!("{other}"),
+        }
+        self.seq = frame["seq"].as_u64().unwrap();
+    }
+
+    async fn until(&mut self, socket: &mut Socket, what: impl Fn(&Map<String, Value>) -> bool) {
+        let begun = Instant::now();
+        while !what(&self.data) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", self.data);
+            self.take(&hear(socket).await);
+        }
+    }
+
+    fn without_order(mut self) -> Map<String, Value> {
+        if let Some(Value::Array(rows)) = self.data.get_mut("targets") {
+            rows.sort_by_key(|row| row["key"].to_string());
+        }
+        self.data
+    }
+}
+
+fn ago(seconds: i64) -> i64 {
+    Utc::now().timestamp_micros() - seconds * 1_000_000
+}
+
+async fn write(db: &TestDb, checks: &[Check]) {
+    let mut connection = db.pool.acquire().await.unwrap();
+    store::batches::write_checks(&mut connection, "test", checks).await.unwrap();
+}
+
+#[tokio::test]
+async fn numbers_move_after_a_batch_is_stored_without_anybody_asking() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(1), Outcome::Up)]).await;
+    let api = TestApi::start(&db.url).await;
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut page = Page::default();
+    page.take(&hear(&mut socket).await);
+    assert_eq!(page.data["counts"], json!({"targets": 2, "up": 1, "degraded": 0, "down": 0, "unknown": 1}));
+    assert_eq!(page.data["attention"][0]["key"], "b");
+
+    let stored = Instant::now();
+    write(&db, &[check(2, ago(0), Outcome::Down(Cause::Timeout))]).await;
+    page.until(&mut socket, |data| data["attention"][0]["state"] == "down").await;
+    assert!(stored.elapsed() < Duration::from_secs(2), "{:?}", stored.elapsed());
+    assert_eq!(
+        (&page.data["attention"][0]["key"], &page.data["attention"][0]["cause"]),
+        (&json!("b"), &json!("timeout"))
+    );
+    assert_eq!(page.snapshots, 1, "the rest came as deltas");
+    let row = page.data["targets"].as_array().unwrap().iter().find(|row| row["key"] == "b").unwrap();
+    assert_eq!(row["failed_5m"], json!({"bad": 1, "total": 1}));
+
+    // Silence makes it unknown, without anything being stored.
+    page.until(&mut socket, |data| data["counts"]["unknown"] == 2).await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn deltas_applied_to_a_snapshot_are_a_fresh_snapshot() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(2), Outcome::Up)]).await;
+    sqlx::query("update target set interval_ms = 60000, timeout_ms = 500").execute(&db.pool).await.unwrap();
+    let api = TestApi::start(&db.url).await;
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut page = Page::default();
+    let outcomes =
+        [Outcome::Up, Outcome::Down(Cause::Status), Outcome::Degraded, Outcome::Missed, Outcome::Down(Cause::Dns)];
+    for round in 0..12 {
+        page.take(&hear(&mut socket).await);
+        let outcome = outcomes[rand::random_range(0..outcomes.len())];
+        // Also late ones, and such as come twice.
+        let slot = ago(rand::random_range(0..20));
+        write(&db, &[check(rand::random_range(1..=2), slot, outcome)]).await;
+        if round == 5 {
+            sqlx::query(
+                "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source)
+                 values ('c', 'c', 'http://example.org/c', 1000, 500, 500, '{200-299}', 'env')",
+            )
+            .execute(&db.pool)
+            .await
+            .unwrap();
+        }
+        if round == 9 {
+            sqlx::query("update target set deleted_at = now(), updated_at = now() where key = 'c'")
+                .execute(&db.pool)
+                .await
+                .unwrap();
+        }
+    }
+    // Another api has seen none of it, and reads it all now.
+    let other = TestApi::start(&db.url).await;
+    let fresh = other.json("/api/v1/overview").await;
+    let interesting = ["counts", "attention", "more_attention", "targets", "open_incidents", "newest_check"];
+    let begun = Instant::now();
+    loop {
+        page.take(&hear(&mut socket).await);
+        let mine = Page { data: page.data.clone(), ..Page::default() }.without_order();
+        let counted = |data: &Map<String, Value>| {
+            data["windows"].as_array().unwrap().iter().take(3).map(|one| one["counts"].clone()).collect::<Vec<_>>()
+        };
+        let is_same = interesting.iter().all(|name| mine[*name] == fresh[*name])
+            && counted(&mine) == counted(fresh.as_object().unwrap());
+        if is_same {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(8), "{mine:#?}\n{fresh:#?}");
+    }
+    assert_eq!(page.snapshots, 1);
+    // And all of it is what the same api shows to somebody new at the same state.
+    let mut second = connect(&api).await;
+    say(&mut second, json!({"subscribe": "overview"})).await;
+    let mut theirs = Page::default();
+    theirs.take(&hear(&mut second).await);
+    while page.seq != theirs.seq {
+        if page.seq < theirs.seq {
+            page.take(&hear(&mut socket).await);
+        } else {
+            theirs.take(&hear(&mut second).await);
+        }
+    }
+    assert_eq!(page.without_order(), theirs.without_order());
+    other.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(1), Outcome::Up)]).await;
+    let api = TestApi::start(&db.url).await;
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut page = Page::default();
+    page.take(&hear(&mut socket).await);
+    drop(socket);
+    sleep(Duration::from_millis(600)).await;
+
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview", "since": page.seq})).await;
+    page.take(&hear(&mut socket).await);
+    assert_eq!(page.snapshots, 1, "deltas lead on from what it held");
+    // On the same socket it may look at something else, and be a stranger again.
+    say(&mut socket, json!({"subscribe": "overview", "since": 7})).await;
+    let mut stranger = Page::default();
+    loop {
+        let frame = hear(&mut socket).await;
+        if frame["type"] == "snapshot" {
+            stranger.take(&frame);
+            break;
+        }
+    }
+    say(&mut socket, json!({"subscribe": "target", "key": "a"})).await;
+    loop {
+        let frame = hear(&mut socket).await;
+        if frame["view"] == "target" {
+            assert_eq!(
+                (&frame["type"], &frame["key"], &frame["data"]["key"]),
+                (&json!("snapshot"), &json!("a"), &json!("a"))
+            );
+            break;
+        }
+    }
+    let delta = hear(&mut socket).await;
+    assert_eq!((&delta["type"], &delta["view"]), (&json!("delta"), &json!("target")));
+    say(&mut socket, json!({"subscribe": "target", "key": "nobody"})).await;
+    loop {
+        let frame = hear(&mut socket).await;
+        if frame["type"] == "error" {
+            assert_eq!(frame["code"], "not_found");
+            break;
+        }
+    }
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    assert_eq!(hear(&mut socket).await["view"], "overview", "after an error of that kind it goes on");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_not_asked_in_gets_an_answer_that_says_why() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    let plain = api.get("/api/v1/live").await;
+    assert_eq!((plain.status().as_u16(), &plain.headers()["upgrade"]), (426, &"websocket".parse().unwrap()));
+    assert_eq!(plain.headers()["content-type"], "application/problem+json");
+    let host = api.base.trim_start_matches("http://").to_owned();
+    assert!(connect_with(&api, &[("origin", &format!("http://{host}"))]).await.is_ok());
+    for origin in ["http://example.org", "null", "http://127.0.0.1", &format!("http://{host}.example.org")] {
+        assert_eq!(connect_with(&api, &[("origin", origin)]).await.unwrap_err(), 403, "{origin}");
+    }
+    let response = connect_with(&api, &[("sec-websocket-protocol", "lookout.v1")]).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "lookout.v1");
+
+    let private = TestApi::start_with(&db.url, false).await;
+    assert_eq!(connect_with(&private, &[]).await.unwrap_err(), 401);
+    assert!(connect_with(&private, &[("authorization", &format!("Bearer {TOKEN}"))]).await.is_ok());
+    private.stop().await;
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_understood_closes_the_line_with_a_reason() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    let binary = Message::binary(vec![1, 2]);
+    for (message, code, error) in [
+        (Message::text("{"), 1008, Some("bad_message")),
+        (Message::text(r#"{"subscribe": "everything"}"#), 1008, Some("bad_message")),
+        (Message::text(r#"{"subscribe": "overview", "color": 1}"#), 1008, Some("bad_message")),
+        (Message::text(r#"{"subscribe": "target"}"#), 1008, Some("bad_message")),
+        (binary, 1003, Some("not_text")),
+        (Message::text("x".repeat(5_000)), 1009, None),
+    ] {
+        let mut socket = connect(&api).await;
+        socket.send(message.clone()).await.unwrap();
+        assert_eq!(close_code(&mut socket).await, (code, error.map(str::to_owned)), "{:.60}", message.to_string());
+    }
+    let mut socket = connect(&api).await;
+    for _ in 0..21 {
+        socket.feed(Message::text(r#"{"subscribe": "overview"}"#)).await.unwrap();
+    }
+    socket.flush().await.unwrap();
+    assert_eq!(close_code(&mut socket).await, (1008, Some("too_many".to_owned())));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_closes_every_line_at_once_and_says_so() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        let mut socket = connect(&api).await;
+        say(&mut socket, json!({"subscribe": "overview"})).await;
+        hear(&mut socket).await;
+        sockets.push(socket);
+    }
+    // One that would not notice.
+    let deaf = connect(&api).await;
+    let begun = Instant::now();
+    let closing = tokio::spawn(async move {
+        let mut codes = Vec::new();
+        for socket in &mut sockets {
+            codes.push(close_code(socket).await.0);
+        }
+        codes
+    });
+    api.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(closing.await.unwrap(), [1001; 5]);
+    drop(deaf);
+}
+
+#[tokio::test]
+async fn who_never_reads_is_dropped_and_the_others_do_not_notice() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(1), Outcome::Up)]).await;
+    let api = TestApi::start(&db.url).await;
+    let mut deaf = connect(&api).await;
+    say(&mut deaf, json!({"subscribe": "overview"})).await;
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let begun = Instant::now();
+    let mut last = Instant::now();
+    // A ping after 15 s, and 10 s for the answer.
+    while begun.elapsed() < Duration::from_secs(27) {
+        hear(&mut socket).await;
+        assert!(last.elapsed() < Duration::from_secs(3), "frames every second");
+        last = Instant::now();
+    }
+    // What was sent before is still in the pipe; then comes the end, or nothing at all.
+    let mut frames = 0;
+    let is_over = loop {
+        match timeout(Duration::from_secs(2), deaf.next()).await {
+            Ok(Some(Ok(_))) => frames += 1,
+            Ok(Some(Err(_)) | None) => break true,
+            Err(_) => break false,
+        }
+        assert!(frames < 200);
+    };
+    assert!(is_over, "it is still fed after {frames} frames");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn the_overview_goes_on_when_postgres_comes_back() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(1), Outcome::Up)]).await;
+    sqlx::query("update target set interval_ms = 60000").execute(&db.pool).await.unwrap();
+    let cable = Cable::to(&db).await;
+    let api = TestApi::start(cable.url()).await;
+    let mut socket = connect(&api).await;
+    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut page = Page::default();
+    page.take(&hear(&mut socket).await);
+    cable.cut();
+    loop {
+        let frame = hear(&mut socket).await;
+        if frame["type"] == "stale" {
+            break;
+        }
+        page.take(&frame);
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(api.get("/api/v1/overview").await.status(), 503);
+    // Nobody hears of this one.
+    write(&db, &[check(2, ago(0), Outcome::Degraded)]).await;
+    cable.mend();
+    let begun = Instant::now();
+    while page.data["counts"]["degraded"] != 1 {
+        assert!(begun.elapsed() < Duration::from_secs(8));
+        let frame = hear(&mut socket).await;
+        if frame["type"] != "stale" {
+            page.take(&frame);
+        }
+    }
+    assert_eq!(page.snapshots, 1);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_state_that_is_known_is_not_sent_again() {
+    let db = TestDb::new().await;
+    store(&db, &[check(1, ago(1), Outcome::Up)]).await;
+    let api = TestApi::start(&db.url).await;
+    // A second passes now and then between two requests.
+    for _ in 0..5 {
+        let first = api.get("/api/v1/overview").await;
+        let tag = first.headers()["etag"].clone();
+        assert!(tag.to_str().unwrap().starts_with('"'), "{tag:?}");
+        let request = api.request(reqwest::Method::GET, "/api/v1/overview").header("if-none-match", tag.clone());
+        let second = request.send().await.unwrap();
+        if second.status() == 304 {
+            assert_eq!(second.headers()["etag"], tag);
+            assert_eq!(second.text().await.unwrap(), "");
+            let request = api.request(reqwest::Method::GET, "/api/v1/overview").header("if-none-match", "\"other\"");
+            assert_eq!(request.send().await.unwrap().status(), 200);
+            api.stop().await;
+            return;
+        }
+    }
+    panic!("no state lasted for two requests");
+}
+
+/// Bytes that travel, head and all; the client of the other tests unpacks what it gets.
+async fn bytes_of_overview(api: &TestApi) -> usize {
+    let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
+    let request = b"GET /api/v1/overview HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let head = String::from_utf8_lossy(&answer[..500.min(answer.len())]).to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("content-encoding: gzip"), "{head}");
+    answer.len()
+}
+
+#[tokio::test]
+async fn the_overview_stays_small_with_five_hundred_targets_and_with_many_more() {
+    let db = TestDb::new().await;
+    for (upto, most) in [(500, 20 * 1024), (5_000, 120 * 1024)] {
+        sqlx::query(
+            "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source)
+             select 'service-' || n, 'Service number ' || n, 'http://host-' || n % 700 || '.example.org/' || n, 10000, 500, 500, '{200-299}', 'env'
+             from generate_series(1, $1) n on conflict do nothing",
+        )
+        .bind(upto)
+        .execute(&db.pool)
+        .await
+        .unwrap();
+        let checks: Vec<_> = (1..=upto)
+            .map(|target| {
+                let outcome = if target % 20 == 0 { Outcome::Down(Cause::Status) } else { Outcome::Up };
+                let slot = ago(2) - i64::from(rand::random::<u16>()) * 100;
+                Check { elapsed_us: Some(rand::random_range(500..900_000)), ..check(target, slot, outcome) }
+            })
+            .collect();
+        let today = Utc::now().date_naive();
+        store::partitions::ensure(&db.pool, today.pred_opt().unwrap(), today).await.unwrap();
+        write(&db, &checks).await;
+        let api = TestApi::start(&db.url).await;
+        let bytes = bytes_of_overview(&api).await;
+        println!("{upto} targets: {bytes} bytes gzipped");
+        assert!(bytes <= most, "{upto} targets: {bytes} bytes");
+        let overview = api.json("/api/v1/overview").await;
+        assert_eq!(overview["counts"]["targets"], upto);
+        assert_eq!(overview["targets"].is_null(), upto > 500);
+        assert!(overview["attention"].as_array().unwrap().len() <= 50);
+        if upto > 500 {
+            let groups = overview["groups"].as_array().unwrap();
+            assert_eq!(groups.len(), 200);
+            let n: i64 = groups.iter().map(|group| group["n"].as_i64().unwrap()).sum();
+            assert_eq!(n, i64::from(upto), "what has no tile of its own is in the last");
+        }
+        api.stop().await;
+    }
+}
