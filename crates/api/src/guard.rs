@@ -10,6 +10,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError, web};
 use subtle::ConstantTimeEq;
 
+use crate::assets;
 use crate::config::ListenSettings;
 use crate::error::{ApiError, REQUEST_ID};
 
@@ -35,7 +36,10 @@ pub(crate) async fn guard(
             let headers = response.headers_mut();
             headers.insert(HeaderName::from_static("x-request-id"), header);
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            // Files of the dashboard say themselves how long they last.
+            if !headers.contains_key(CACHE_CONTROL) {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            }
             Ok(response)
         })
         .await
@@ -48,7 +52,8 @@ fn has_nul(request: &ServiceRequest) -> bool {
 
 fn may_read(request: &ServiceRequest) -> bool {
     let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
-    settings.public_read || ALWAYS_OPEN.contains(&request.path()) || has_token(request.headers(), settings)
+    let is_open = |path| ALWAYS_OPEN.contains(&path) || assets::is_here(path);
+    settings.public_read || is_open(request.path()) || has_token(request.headers(), settings)
 }
 
 /// Writing needs the token, always: whoever takes a body asks here first.

@@ -2,6 +2,7 @@
 
 mod answer;
 pub mod app;
+mod assets;
 pub mod config;
 mod counts;
 mod cursor;

@@ -24,6 +24,7 @@ use actix_web::{FromRequest, Handler, Responder, guard, web};
 use utoipa::openapi::HttpMethod;
 use utoipa_actix_web::OpenApiFactory;
 
+use crate::assets;
 use crate::error::ApiError;
 
 pub(crate) use live::on_connect;
@@ -86,7 +87,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         let refuse = move || ready(Err::<&str, _>(ApiError::MethodNotAllowed(allowed.clone())));
         app.service(web::resource(path).default_service(web::to(refuse)));
     }
-    app.default_service(web::to(|| async { Err::<&str, _>(ApiError::NoRoute) }));
+    app.default_service(web::to(assets::answer));
 }
 
 /// Bytes of a body at most, decompressed.
