@@ -39,6 +39,15 @@ RUN find crates bench -type f ! -name Cargo.toml ! -name build.rs ! -path '*/src
     && find crates bench -type d -empty -delete
 
 
+# The dashboard, as files that the binaries take in.
+FROM node:22-bookworm-slim AS dashboard
+WORKDIR /src
+COPY dashboard/package.json dashboard/package-lock.json dashboard/.npmrc ./
+RUN npm ci --ignore-scripts
+COPY dashboard ./
+RUN npm run build
+
+
 FROM rust AS build
 # Compared by content, so this layer lasts until a manifest changes.
 COPY --from=skeleton /src ./
@@ -47,6 +56,7 @@ COPY .cargo .cargo
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY crates crates
+COPY --from=dashboard /src/dist dashboard/dist
 # Files keep their age from the checkout, and cargo takes older ones for built.
 RUN find crates -type f -exec touch {} + \
     && cargo build --release --locked -p api -p worker -p cli

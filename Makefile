@@ -15,12 +15,24 @@ help: ## This list
 .PHONY: run
 run: ## Run everything in one process: worker, api and a private Postgres (settings: .env)
 	@scripts/setup.sh run
+	@scripts/dashboard.sh if-possible
 	$(CARGO) run --release --locked
+
+.PHONY: dashboard
+dashboard: ## Build the dashboard into dashboard/dist; the next cargo build takes it in
+	@scripts/dashboard.sh build
 
 .PHONY: test
 test: ## Run every test
 	@scripts/setup.sh test
 	@scripts/test.sh
+
+.PHONY: e2e
+e2e: ## Try the dashboard in a Chromium, against a real lookout (about a minute)
+	@scripts/setup.sh run
+	@scripts/dashboard.sh build
+	$(CARGO) build --locked -p cli
+	@scripts/dashboard.sh e2e
 
 .PHONY: demo
 demo: ## Run fantastic, a service that fails about every fourth time, on port 12345

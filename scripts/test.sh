@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test and stops the Postgres they share; exits as the tests did.
-# Arguments go to cargo test.
+# Arguments go to cargo test; without any, the dashboard's tests are run too.
 set -u
 cd "$(dirname "$0")/.." || exit
 
@@ -18,5 +18,9 @@ if [ -x "$stop" ]; then
     "$stop" stop >/dev/null
 elif [ $status = 0 ]; then
     cargo run -q --locked -p store --features testing --example test_postgres -- stop >/dev/null
+fi
+# Arguments ask for some tests of the Rust code.
+if [ $# = 0 ]; then
+    scripts/dashboard.sh test || status=1
 fi
 exit $status

@@ -1,0 +1,45 @@
+/** Asks the api. Where reading needs a token, it is asked for once and kept as long as the tab. */
+
+import { createSignal } from "solid-js";
+import { Problem, type Polled, type View } from "./live";
+
+const KEPT_AS = "lookout-token";
+
+export const [token, setTokenSignal] = createSignal<string | null>(sessionStorage.getItem(KEPT_AS));
+/** Set by a 401: the page asks for a token. */
+export const [needsToken, setNeedsToken] = createSignal(false);
+
+export function setToken(value: string): void {
+  sessionStorage.setItem(KEPT_AS, value);
+  setTokenSignal(value);
+  setNeedsToken(false);
+}
+
+const PATIENCE_MS = 10_000;
+
+async function ask(path: string, headers: Record<string, string> = {}): Promise<Response> {
+  const given = token();
+  if (given !== null) headers.authorization = `Bearer ${given}`;
+  let response: Response;
+  try {
+    response = await fetch(path, { headers, signal: AbortSignal.timeout(PATIENCE_MS), cache: "no-store" });
+  } catch {
+    throw new Problem(0, "lookout does not answer", "The api cannot be reached. This page keeps trying.");
+  }
+  if (response.ok || response.status === 304) return response;
+  if (response.status === 401) setNeedsToken(true);
+  const problem = (await response.json().catch(() => ({}))) as { title?: string; detail?: string };
+  throw new Problem(response.status, problem.title ?? `HTTP ${response.status}`, problem.detail ?? "");
+}
+
+export async function get<T>(path: string): Promise<T> {
+  const response = await ask(path);
+  return (await response.json()) as T;
+}
+
+export async function poll(view: View, etag: string | null): Promise<Polled> {
+  const path = view.key === undefined ? "/api/v1/overview" : `/api/v1/targets/${encodeURIComponent(view.key)}`;
+  const response = await ask(path, etag === null ? {} : { "if-none-match": etag });
+  if (response.status === 304) return { data: null, etag };
+  return { data: (await response.json()) as Record<string, unknown>, etag: response.headers.get("etag") };
+}

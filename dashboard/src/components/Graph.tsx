@@ -1,0 +1,148 @@
+/** A graph, what it shows in a sentence, and the same numbers as a table. */
+
+import { createEffect, createSignal, For, onCleanup, Show, type JSX } from "solid-js";
+import { clock, percent } from "../format";
+import type { Change, Incident } from "../model";
+import { holes, seconds, thin, type Points } from "../series";
+import { theme } from "../state";
+import type { Drawing, Plot } from "./plot";
+
+interface Props {
+  /** What the line is, as a heading. */
+  title: string;
+  points: Points | null;
+  from: number;
+  to: number;
+  incidents: Incident[];
+  changes: Change[];
+  unit?: "%" | "ms";
+  children?: JSX.Element;
+}
+
+/** Small shares are seen on a small scale; the axis says which. */
+const LEAST = { "%": 5, ms: 10 };
+
+export function Graph(props: Props): JSX.Element {
+  const [asTable, setAsTable] = createSignal(false);
+  const [into, setInto] = createSignal<HTMLElement>();
+  const unit = (): "%" | "ms" => props.unit ?? "%";
+  const show = (value: number | null): string =>
+    value === null ? "unknown" : unit() === "%" ? percent(value) : `${value.toFixed(1)} ms`;
+  const drawing = (): Drawing | null => {
+    const points = props.points;
+    if (points === null) return null;
+    const base: Drawing = {
+      times: points.times,
+      values: points.failed,
+      holes: unit() === "%" ? holes(points) : [],
+      incidents: props.incidents.map((incident) => ({
+        from: seconds(incident.started_at),
+        to: incident.ended_at === null ? props.to : seconds(incident.ended_at),
+      })),
+      changes: props.changes.map((change) => seconds(change.at)),
+      from: props.from,
+      to: props.to,
+      unit: unit(),
+      least: LEAST[unit()],
+    };
+    return unit() === "%" ? { ...base, most: 100 } : base;
+  };
+  const sentence = (): string => {
+    const points = props.points;
+    if (points === null) return "";
+    const known = points.failed.filter((value) => value !== null);
+    const last = points.failed[points.failed.length - 1] ?? null;
+    if (known.length === 0) return "Nothing is known of this time.";
+    const shaded = props.incidents.length;
+    const marked = props.changes.length;
+    return (
+      `Now ${show(last)}, at most ${show(Math.max(...known))}` +
+      (unit() === "%" && known.length < points.failed.length ? "; hatched: nothing known" : "") +
+      (shaded > 0 ? `; shaded: ${shaded} ${shaded === 1 ? "incident" : "incidents"}` : "") +
+      (marked > 0 ? `; ◆ ${marked} ${marked === 1 ? "change" : "changes"}` : "") +
+      "."
+    );
+  };
+
+  let drawn: Plot | null = null;
+  let isGone = false;
+  let isLoading = false;
+  createEffect(() => {
+    theme();
+    const next = drawing();
+    const element = into();
+    if (next === null || element === undefined) return;
+    if (drawn !== null) drawn.draw(next);
+    else if (!isLoading) {
+      isLoading = true;
+      void import("./plot").then(({ plot }) => {
+        const newest = drawing();
+        if (!isGone && newest !== null) drawn = plot(element, newest);
+      });
+    }
+  });
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const redraw = (): void => {
+    const next = drawing();
+    if (next !== null) drawn?.draw(next);
+  };
+  dark.addEventListener("change", redraw);
+  onCleanup(() => {
+    isGone = true;
+    dark.removeEventListener("change", redraw);
+    drawn?.destroy();
+  });
+
+  return (
+    <figure class="graph">
+      <figcaption>
+        <h2>{props.title}</h2>
+        <div class="tools">
+          {props.children}
+          <button type="button" aria-pressed={asTable()} onClick={() => setAsTable(!asTable())}>
+            View as table
+          </button>
+        </div>
+        <p class="summary">{sentence()}</p>
+      </figcaption>
+      <div class="plot" ref={setInto} role="img" aria-label={`${props.title}. ${sentence()}`} hidden={asTable()} />
+      <Show when={asTable() && props.points}>
+        {(points) => {
+          const rows = (): Points => thin(points(), 60);
+          return (
+            <div class="scroll plot-table" tabindex="0" role="region" aria-label={props.title}>
+              <table class="numbers">
+                <caption>
+                  {props.title}
+                  {rows().step > points().step ? ", the worst of every stretch" : ""}
+                </caption>
+                <thead>
+                  <tr>
+                    <th scope="col">until</th>
+                    <th scope="col">{unit() === "%" ? "failed" : "elapsed"}</th>
+                    <Show when={unit() === "%"}>
+                      <th scope="col">coverage</th>
+                    </Show>
+                  </tr>
+                </thead>
+                <tbody>
+                  <For each={rows().times.map((_, i) => rows().times.length - 1 - i)}>
+                    {(i) => (
+                      <tr>
+                        <th scope="row">{clock(new Date((rows().times[i] ?? 0) * 1000), new Date())}</th>
+                        <td>{show(rows().failed[i] ?? null)}</td>
+                        <Show when={unit() === "%"}>
+                          <td>{percent(rows().coverage[i] ?? null)}</td>
+                        </Show>
+                      </tr>
+                    )}
+                  </For>
+                </tbody>
+              </table>
+            </div>
+          );
+        }}
+      </Show>
+    </figure>
+  );
+}

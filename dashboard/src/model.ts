@@ -1,0 +1,239 @@
+/** What the api answers, as `docs/LIVE.md` and `/api/openapi.json` describe it. */
+
+export type State = "up" | "degraded" | "down" | "unknown";
+export type Outcome = State | "missed";
+
+export interface Counts {
+  up: number;
+  degraded: number;
+  down: number;
+  missed: number;
+  unknown: number;
+  verdicts: number;
+  due: number;
+}
+
+export interface Measure {
+  counts: Counts;
+  no_response: Record<string, number>;
+  status_classes: Record<string, number>;
+  /** Absent where a roll-up was read. */
+  status_codes?: Record<string, number>;
+  failure_percentage: number | null;
+  coverage_percentage: number | null;
+}
+
+export interface Span {
+  from: string;
+  to: string;
+  seconds: number;
+  source: "rows" | "second" | "minute" | "hour" | "day";
+}
+
+export interface NamedWindow extends Span, Measure {
+  name: string;
+}
+
+export interface Failed {
+  bad: number;
+  total: number;
+}
+
+export interface TargetRow {
+  key: string;
+  name: string;
+  state: State;
+  failed_5m: Failed;
+  failed_1h: Failed;
+  code: number | null;
+  elapsed_ms: number | null;
+  checked_at: string | null;
+}
+
+export interface Attention {
+  key: string;
+  name: string;
+  state: State;
+  since: string | null;
+  cause: string | null;
+  code: number | null;
+  failed_5m: Failed;
+  incident: number | null;
+}
+
+export interface Group {
+  name: string;
+  n: number;
+  up: number;
+  degraded: number;
+  down: number;
+  unknown: number;
+  failed_5m: Failed;
+}
+
+export interface Change {
+  service?: string;
+  commit: string;
+  author: string | null;
+  at: string;
+}
+
+export interface Incident {
+  id: number;
+  service: string;
+  verb: string;
+  resource: string;
+  target: string | null;
+  started_at: string;
+  ended_at: string | null;
+  duration_seconds: number | null;
+  objective: number;
+  window_seconds: number;
+  good: number;
+  total: number;
+  break: Change | null;
+  fix: Change | null;
+}
+
+export interface IncidentDetail extends Incident {
+  failures: { at: string; cause: string | null; code: number | null; elapsed_ms: number | null }[];
+  changes: Change[];
+}
+
+/** Point `i` belongs to `from + (i + 1) · step_seconds`. */
+export interface RollingSeries {
+  from: string;
+  to: string;
+  step_seconds: number;
+  window_seconds: number;
+  failure_percentage: (number | null)[];
+  coverage_percentage: (number | null)[];
+}
+
+export interface Reader {
+  name: string;
+  batches_behind: number;
+  lag_seconds: number;
+}
+
+export interface Health {
+  workers_running: number;
+  worst_lag_ms: number | null;
+  missed: number;
+  unknown: number;
+  queue_depth: number;
+  spool_depth: number;
+  readers: Reader[];
+}
+
+export interface Overview {
+  as_of: string;
+  newest_check: string | null;
+  counts: { targets: number; up: number; degraded: number; down: number; unknown: number };
+  windows: NamedWindow[];
+  series: RollingSeries;
+  attention: Attention[];
+  more_attention: number;
+  incidents: Incident[];
+  open_incidents: number;
+  changes: Change[];
+  targets: TargetRow[] | null;
+  groups: Group[] | null;
+  health: Health;
+}
+
+export interface LastCheck {
+  timestamp: string;
+  cause: string | null;
+  code: number | null;
+  elapsed_ms: number | null;
+}
+
+export interface Target {
+  key: string;
+  name: string;
+  url: string;
+  method: string;
+  interval_ms: number;
+  timeout_ms: number;
+  degraded_ms: number;
+  expect_status: string[];
+  labels: Record<string, string>;
+  source: string;
+  created_at: string;
+  state: State;
+  last_check: LastCheck | null;
+}
+
+export interface Check extends LastCheck {
+  outcome: Outcome;
+  phases: { dns_ms: number | null; connect_ms: number | null; first_byte_ms: number | null } | null;
+}
+
+export interface TargetDetail extends Target {
+  since: string | null;
+  windows: NamedWindow[];
+  last_checks: Check[];
+}
+
+export interface SummaryPoint {
+  at: string;
+  up: number;
+  degraded: number;
+  down: number;
+  missed: number;
+  unknown: number;
+  failure_percentage: number | null;
+}
+
+export interface Summary extends Measure {
+  window: Span & { step_seconds: number };
+  targets: number;
+  series: SummaryPoint[];
+}
+
+export interface System {
+  version: string;
+  schema: { version: number; expected: number };
+  targets: number;
+  checks_per_second: number;
+  newest_check: string | null;
+  rolled_up_until: string | null;
+  lists_differ: boolean;
+  shards_held: number;
+  lease_epochs: number;
+  readers: Reader[];
+  workers: {
+    id: string;
+    state: "running" | "stopped" | "gone";
+    version: string;
+    started_at: string;
+    seen_at: string;
+    shards: number;
+    lag_ms: number;
+    missed: number;
+    unknown: number;
+    in_flight: number;
+    queue_depth: number;
+    spool_depth: number;
+  }[];
+}
+
+export interface RowChange {
+  put: Record<string, unknown>[];
+  gone: string[];
+}
+
+export type Frame =
+  | { type: "snapshot"; view: string; key?: string; seq: number; data: unknown }
+  | {
+      type: "delta";
+      view: string;
+      key?: string;
+      seq: number;
+      base: number;
+      set: Record<string, unknown>;
+      rows: Record<string, RowChange>;
+    }
+  | { type: "stale" }
+  | { type: "error"; code: string; message: string };

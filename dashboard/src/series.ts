@@ -1,0 +1,85 @@
+/** Points for graphs: failed shares that roll over time, and the stretches of which nothing is known. */
+
+import type { RollingSeries, Summary } from "./model";
+
+/** Times in seconds since the epoch. A null share is a hole in the line. */
+export interface Points {
+  times: number[];
+  failed: (number | null)[];
+  /** Share of slots with a verdict, where it is known. */
+  coverage: (number | null)[];
+  step: number;
+}
+
+export const seconds = (moment: string): number => Date.parse(moment) / 1000;
+
+export function ofOverview(series: RollingSeries): Points {
+  const from = seconds(series.from);
+  return {
+    times: series.failure_percentage.map((_, i) => from + (i + 1) * series.step_seconds),
+    failed: series.failure_percentage,
+    coverage: series.coverage_percentage,
+    step: series.step_seconds,
+  };
+}
+
+/**
+ * At each step the failed share of the `window` seconds that end with it. A window shorter than a
+ * step is the step itself. The first window is left out: it is not whole.
+ */
+export function ofSummary(summary: Summary, window: number): Points {
+  const step = summary.window.step_seconds;
+  const steps = Math.max(1, Math.round(window / step));
+  const points: Points = { times: [], failed: [], coverage: [], step };
+  const end = seconds(summary.window.to);
+  let bad = 0;
+  let verdicts = 0;
+  let due = 0;
+  const add = (i: number, sign: number): void => {
+    const point = summary.series[i];
+    if (!point) return;
+    bad += sign * point.down;
+    verdicts += sign * (point.up + point.degraded + point.down);
+    due += sign * (point.up + point.degraded + point.down + point.missed + point.unknown);
+  };
+  summary.series.forEach((point, i) => {
+    add(i, 1);
+    add(i - steps, -1);
+    if (i < steps - 1) return;
+    // The newest step is not over yet.
+    points.times.push(Math.min(seconds(point.at) + step, end));
+    points.failed.push(verdicts === 0 ? null : (bad / verdicts) * 100);
+    points.coverage.push(due === 0 ? null : (verdicts / due) * 100);
+  });
+  return points;
+}
+
+/** Stretches without any verdict, as `[from, to]`. */
+export function holes(points: Points): [number, number][] {
+  const found: [number, number][] = [];
+  points.failed.forEach((value, i) => {
+    const at = points.times[i];
+    if (value !== null || at === undefined) return;
+    const last = found[found.length - 1];
+    if (last && at - points.step <= last[1] + 0.001) last[1] = at;
+    else found.push([at - points.step, at]);
+  });
+  return found;
+}
+
+/** At most `most` points, so that a table stays readable: the worst of each stretch, none invented. */
+export function thin(points: Points, most: number): Points {
+  const every = Math.ceil(points.times.length / most);
+  if (every <= 1) return points;
+  const thinned: Points = { times: [], failed: [], coverage: [], step: points.step * every };
+  for (let i = 0; i < points.times.length; i += every) {
+    let worst = i;
+    for (let j = i; j < Math.min(i + every, points.times.length); j += 1) {
+      if ((points.failed[j] ?? -1) > (points.failed[worst] ?? -1)) worst = j;
+    }
+    thinned.times.push(points.times[worst] ?? 0);
+    thinned.failed.push(points.failed[worst] ?? null);
+    thinned.coverage.push(points.coverage[worst] ?? null);
+  }
+  return thinned;
+}

@@ -1,0 +1,62 @@
+/** What the api says it sends, held against what the page makes of it. */
+
+import { expect, test } from "vitest";
+import delta from "../contract/delta.json";
+import error from "../contract/error.json";
+import overview from "../contract/overview.json";
+import snapshot from "../contract/snapshot.json";
+import { columns, sentence, share } from "../src/format";
+import type { Frame, NamedWindow, Overview } from "../src/model";
+import { apply } from "../src/sequence";
+import { holes, ofOverview } from "../src/series";
+
+// The compiler finds a member that the samples have otherwise than the model.
+const sample = overview as unknown as Overview;
+
+test("the overview has every member that the page reads", () => {
+  expect(Object.keys(overview).sort()).toEqual(
+    [
+      "as_of", "attention", "changes", "counts", "groups", "health", "incidents", "more_attention", "newest_check",
+      "open_incidents", "series", "targets", "windows",
+    ].sort(),
+  );
+  expect(sample.windows.map((window) => window.name)).toEqual(["1m", "5m", "15m", "1h", "24h"]);
+  expect(sentence(sample.counts)).toBe("1 up, 1 degraded, 1 down, 1 unknown");
+  expect(Object.keys(sample.targets?.[0] ?? {}).sort()).toEqual(
+    ["checked_at", "code", "elapsed_ms", "failed_1h", "failed_5m", "key", "name", "state"].sort(),
+  );
+  expect(Object.keys(sample.attention[0] ?? {}).sort()).toEqual(
+    ["cause", "code", "failed_5m", "incident", "key", "name", "since", "state"].sort(),
+  );
+  const { bad, total } = sample.attention[0]?.failed_5m ?? { bad: 0, total: 0 };
+  expect(share(bad, total)).toBe("8 of 30 (26.7 %)");
+});
+
+test("the columns of every window add up to its total", () => {
+  for (const window of sample.windows as NamedWindow[]) {
+    const { noResponse, c500, c200, other, total, others, causes } = columns(window);
+    expect(noResponse + (c500 ?? 0) + (c200 ?? 0) + other, window.name).toBe(total);
+    expect(others.reduce((all, [, n]) => all + n, 0)).toBe(other);
+    expect(causes.reduce((all, [, n]) => all + n, 0)).toBe(noResponse);
+  }
+});
+
+test("the series of the overview ends with the hour and is hatched where nothing is known", () => {
+  const points = ofOverview(sample.series);
+  expect(points.times[points.times.length - 1]).toBe(Date.parse(sample.series.to) / 1000);
+  const known = points.failed.filter((value) => value !== null).length;
+  const hatched = holes(points).reduce((all, [from, to]) => all + (to - from) / points.step, 0);
+  expect(hatched).toBeCloseTo(points.failed.length - known);
+});
+
+test("the delta of the contract fits its snapshot", () => {
+  const first = snapshot as unknown as Extract<Frame, { type: "snapshot" }>;
+  const next = delta as unknown as Extract<Frame, { type: "delta" }>;
+  const state = apply({ seq: first.seq, data: first.data as Record<string, unknown> }, next);
+  expect(state?.seq).toBe(next.seq);
+  const after = state?.data as unknown as Overview;
+  expect(after.as_of).toBe("2026-11-21T12:00:01.000000Z");
+  expect(after.targets?.find((target) => target.key === "search")?.state).toBe("up");
+  expect(after.targets?.length).toBe(4);
+  expect(error.type).toBe("error");
+});

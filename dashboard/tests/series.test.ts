@@ -1,0 +1,38 @@
+import { expect, test } from "vitest";
+import type { Summary } from "../src/model";
+import { holes, ofSummary, thin, type Points } from "../src/series";
+
+const summary = (steps: [number, number, number][]): Summary =>
+  ({
+    window: { from: "2026-11-21T12:00:00Z", to: new Date(Date.UTC(2026, 10, 21, 12, 0, steps.length * 10)).toISOString(), seconds: steps.length * 10, source: "rows", step_seconds: 10 },
+    series: steps.map(([up, down, missed], i) => ({
+      at: new Date(Date.UTC(2026, 10, 21, 12, 0, i * 10)).toISOString(), up, degraded: 0, down, missed, unknown: 0, failure_percentage: null,
+    })),
+  }) as unknown as Summary;
+
+test("each point is the share of a whole window that ends there", () => {
+  const points = ofSummary(summary([[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]]), 20);
+  expect(points.failed).toEqual([50, 50, 0]);
+  expect(points.times[0]).toBe(Date.UTC(2026, 10, 21, 12, 0, 20) / 1000);
+});
+
+test("missed checks lower coverage and leave the share alone", () => {
+  const points = ofSummary(summary([[1, 1, 2]]), 10);
+  expect([points.failed[0], points.coverage[0]]).toEqual([50, 50]);
+});
+
+test("silence is a hole and not a zero", () => {
+  const points = ofSummary(summary([[1, 0, 0], [0, 0, 1], [0, 0, 0], [1, 0, 0]]), 0);
+  expect(points.failed).toEqual([0, null, null, 0]);
+  const start = Date.UTC(2026, 10, 21, 12) / 1000;
+  expect(holes(points)).toEqual([[start + 10, start + 30]]);
+});
+
+test("a thinned table keeps the worst of every stretch", () => {
+  const failed = Array.from({ length: 600 }, (_, i) => (i === 333 ? 90 : null));
+  const points: Points = { times: failed.map((_, i) => i), failed, coverage: failed.map(() => 100), step: 1 };
+  const few = thin(points, 60);
+  expect(few.times.length).toBe(60);
+  expect(few.failed.filter((value) => value !== null)).toEqual([90]);
+  expect(thin(points, 600)).toBe(points);
+});
