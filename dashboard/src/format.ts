@@ -29,6 +29,9 @@ export function milliseconds(value: number | null): string {
   return value >= 10 ? `${whole.format(value)} ms` : `${value.toFixed(1)} ms`;
 }
 
+/** A setting as people write it. */
+export const period = (ms: number): string => (ms % 1000 === 0 ? duration(ms / 1000) : `${ms} ms`);
+
 /** A stretch of time in its two largest units. */
 export function duration(seconds: number): string {
   const s = Math.max(0, Math.floor(seconds));

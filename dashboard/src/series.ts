@@ -54,12 +54,15 @@ export function ofSummary(summary: Summary, window: number): Points {
   return points;
 }
 
-/** Stretches without any verdict, as `[from, to]`. */
+/** Less than this share of what was due has a verdict: then a line, if there is one, says little. */
+const LEAST_COVERAGE = 50;
+
+/** Stretches of which little or nothing is known, as `[from, to]`. */
 export function holes(points: Points): [number, number][] {
   const found: [number, number][] = [];
   points.failed.forEach((value, i) => {
     const at = points.times[i];
-    if (value !== null || at === undefined) return;
+    if (at === undefined || (value !== null && (points.coverage[i] ?? 100) >= LEAST_COVERAGE)) return;
     const last = found[found.length - 1];
     if (last && at - points.step <= last[1] + 0.001) last[1] = at;
     else found.push([at - points.step, at]);

@@ -30,7 +30,7 @@ const FRESH_POLLED_MS = 25_000;
 
 /** Nothing new for too long, whatever the line says. */
 const isOld = (): boolean => {
-  if (truth().at === 0 || overview.now === null) return false;
+  if (overview.now === null && target.now === null) return false;
   return tick() - truth().heard > (mode() === "live" ? FRESH_MS : FRESH_POLLED_MS);
 };
 

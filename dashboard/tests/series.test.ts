@@ -17,8 +17,10 @@ test("each point is the share of a whole window that ends there", () => {
 });
 
 test("missed checks lower coverage and leave the share alone", () => {
-  const points = ofSummary(summary([[1, 1, 2]]), 10);
-  expect([points.failed[0], points.coverage[0]]).toEqual([50, 50]);
+  const points = ofSummary(summary([[1, 1, 2], [1, 0, 3]]), 10);
+  expect([points.failed, points.coverage]).toEqual([[50, 0], [50, 25]]);
+  // A line of which less than half is known is hatched.
+  expect(holes(points).length).toBe(1);
 });
 
 test("silence is a hole and not a zero", () => {

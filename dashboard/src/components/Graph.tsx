@@ -57,7 +57,7 @@ export function Graph(props: Props): JSX.Element {
     const marked = props.changes.length;
     return (
       `Now ${show(last)}, at most ${show(Math.max(...known))}` +
-      (unit() === "%" && known.length < points.failed.length ? "; hatched: nothing known" : "") +
+      (unit() === "%" && holes(points).length > 0 ? "; hatched: less than half is known" : "") +
       (shaded > 0 ? `; shaded: ${shaded} ${shaded === 1 ? "incident" : "incidents"}` : "") +
       (marked > 0 ? `; ◆ ${marked} ${marked === 1 ? "change" : "changes"}` : "") +
       "."

@@ -31,6 +31,15 @@ export interface Plot {
 
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const two = (value: number): string => String(value).padStart(2, "0");
+
+/** As exact as the stretch of time needs. */
+function label(at: Date, seconds: number): string {
+  if (seconds > 2 * 86_400) return `${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  const minute = `${two(at.getHours())}:${two(at.getMinutes())}`;
+  return seconds > 600 ? minute : `${minute}:${two(at.getSeconds())}`;
+}
+
 export function plot(into: HTMLElement, first: Drawing): Plot {
   let now = first;
   const ratio = devicePixelRatio || 1;
@@ -117,26 +126,20 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
         // The clock of the page, twenty-four hours a day.
         {
           ...axis,
-          space: 60,
-          values: (_, splits) =>
-            splits.map((at) => {
-              const time = new Date(at * 1000);
-              const isLong = now.to - now.from > 2 * 86_400;
-              return isLong
-                ? `${time.getMonth() + 1}-${String(time.getDate()).padStart(2, "0")}`
-                : `${String(time.getHours()).padStart(2, "0")}:${String(time.getMinutes()).padStart(2, "0")}`;
-            }),
+          space: 70,
+          values: (_, splits) => splits.map((at) => label(new Date(at * 1000), now.to - now.from)),
         },
         { ...axis, size: 56, values: (_, splits) => splits.map((value) => `${value} ${now.unit}`) },
       ],
       series: [
         {},
         {
-          stroke: () => colour("--series"),
-          fill: () => colour("--series-fill"),
-          width: 2,
-          points: { show: false },
-          paths: uPlot.paths.stepped?.({ align: -1 }),
+          // What failed is in the colour of failures and in steps; what was measured is a point each.
+          stroke: () => colour(first.unit === "%" ? "--series" : "--link"),
+          fill: () => (first.unit === "%" ? colour("--series-fill") : "transparent"),
+          width: first.unit === "%" ? 2 : 1,
+          points: { show: first.unit !== "%", size: 5 },
+          ...(first.unit === "%" ? { paths: uPlot.paths.stepped?.({ align: -1 }) } : {}),
         },
       ],
       hooks: { drawClear: [behind], draw: [before] },

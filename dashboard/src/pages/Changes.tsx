@@ -59,7 +59,7 @@ export function Changes(): JSX.Element {
                 </tbody>
               </table>
             </div>
-            <nav class="pages" aria-label="Pages">
+            <nav class="pages" aria-label="Parts of the list">
               <Show when={query("cursor") !== ""}>
                 <button type="button" onClick={() => refine({ cursor: "" })}>
                   Newest

@@ -83,7 +83,7 @@ export function Incidents(): JSX.Element {
             </table>
           </div>
         </Show>
-        <nav class="pages" aria-label="Pages">
+        <nav class="pages" aria-label="Parts of the list">
           <Show when={query("cursor") !== ""}>
             <button type="button" onClick={() => refine({ cursor: "" })}>
               Newest

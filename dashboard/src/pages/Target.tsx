@@ -5,7 +5,7 @@ import { FailureGraph } from "../components/FailureGraph";
 import { Graph } from "../components/Graph";
 import { Age, Figure, Moment, State, Title, Waiting } from "../components/small";
 import { WindowTable } from "../components/WindowTable";
-import { clock, milliseconds, quantile, utc } from "../format";
+import { clock, milliseconds, period, quantile, utc } from "../format";
 import type { Change, Check, Incident, TargetDetail } from "../model";
 import { polled } from "../polled";
 import { seconds, type Points } from "../series";
@@ -63,8 +63,7 @@ function Detail(props: { data: TargetDetail }): JSX.Element {
           <code>
             {props.data.method} {props.data.url}
           </code>{" "}
-          every {milliseconds(props.data.interval_ms)}, at most {milliseconds(props.data.timeout_ms)}, degraded after{" "}
-          {milliseconds(props.data.degraded_ms)}
+          every {period(props.data.interval_ms)}, at most {period(props.data.timeout_ms)}, degraded after {period(props.data.degraded_ms)}
           <For each={Object.entries(props.data.labels)}>
             {([name, value]) => (
               <span class="label">
@@ -109,11 +108,11 @@ function Detail(props: { data: TargetDetail }): JSX.Element {
 }
 
 function Checks(props: { checks: Check[] }): JSX.Element {
-  const timed = createMemo(() => props.checks.filter((check) => check.elapsed_ms !== null).reverse());
-  const elapsed = createMemo(() => timed().map((check) => check.elapsed_ms as number));
+  const elapsed = createMemo(() => props.checks.flatMap((check) => (check.elapsed_ms === null ? [] : [check.elapsed_ms])));
   const points = createMemo((): Points => {
-    const times = timed().map((check) => seconds(check.timestamp));
-    return { times, failed: elapsed(), coverage: [], step: 0 };
+    const inOrder = [...props.checks].reverse();
+    const times = inOrder.map((check) => seconds(check.timestamp));
+    return { times, failed: inOrder.map((check) => check.elapsed_ms), coverage: [], step: 0 };
   });
   return (
     <>

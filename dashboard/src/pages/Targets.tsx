@@ -2,7 +2,7 @@
 
 import { createMemo, For, Show, type JSX } from "solid-js";
 import { Age, State, Title, Waiting } from "../components/small";
-import { count, milliseconds, worstFirst } from "../format";
+import { count, milliseconds, period, worstFirst } from "../format";
 import type { Target } from "../model";
 import { polled } from "../polled";
 import { query, refine, targetPath } from "../router";
@@ -112,7 +112,7 @@ export function Targets(): JSX.Element {
                       <td>
                         <Age at={target.last_check?.timestamp ?? null} />
                       </td>
-                      <td>{milliseconds(target.interval_ms)}</td>
+                      <td>{period(target.interval_ms)}</td>
                     </tr>
                   )}
                 </For>
@@ -120,16 +120,18 @@ export function Targets(): JSX.Element {
             </table>
           </div>
         </Show>
-        <nav class="pages" aria-label="Pages">
-          <button type="button" disabled={page() <= 1} onClick={() => refine({ page: String(page() - 1) })}>
-            Previous
-          </button>
-          <span>
-            Page {page()} of {pages()}
-          </span>
-          <button type="button" disabled={page() >= pages()} onClick={() => refine({ page: String(page() + 1) })}>
-            Next
-          </button>
+        <nav class="pages" aria-label="Parts of the list">
+          <Show when={pages() > 1}>
+            <button type="button" disabled={page() <= 1} onClick={() => refine({ page: String(page() - 1) })}>
+              Previous
+            </button>
+            <span>
+              Page {page()} of {pages()}
+            </span>
+            <button type="button" disabled={page() >= pages()} onClick={() => refine({ page: String(page() + 1) })}>
+              Next
+            </button>
+          </Show>
           <Show when={query("cursor") !== ""}>
             <button type="button" onClick={() => refine({ cursor: "", ...reset })}>
               First part
