@@ -75,10 +75,15 @@ export function Graph(props: Props): JSX.Element {
     if (drawn !== null) drawn.draw(next);
     else if (!isLoading) {
       isLoading = true;
-      void import("./plot").then(({ plot }) => {
-        const newest = drawing();
-        if (!isGone && newest !== null) drawn = plot(element, newest);
-      });
+      // The numbers come first: what draws is loaded once they are on screen.
+      requestAnimationFrame(() =>
+        setTimeout(() => {
+          void import("./plot").then(({ plot }) => {
+            const newest = drawing();
+            if (!isGone && newest !== null) drawn = plot(element, newest);
+          });
+        }),
+      );
     }
   });
   const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -9,13 +9,14 @@ import { Age, Share, State } from "./small";
 
 /** More rows than this are shown page by page: a page of text, and few enough nodes. */
 const PAGE = 50;
+const byName = new Intl.Collator();
 
 export function TargetRows(props: { targets: TargetRow[] }): JSX.Element {
   const [page, setPage] = createSignal(0);
   const pages = (): number => Math.max(1, Math.ceil(props.targets.length / PAGE));
   // By name, so that a row stays where it is whatever becomes of its target.
   const names = createMemo(
-    () => props.targets.map((target) => target.key).sort((a, b) => a.localeCompare(b)),
+    () => props.targets.map((target) => target.key).sort(byName.compare),
     [],
     { equals: (a, b) => a.length === b.length && a.every((key, i) => key === b[i]) },
   );
