@@ -1,7 +1,7 @@
 /** The dashboard of a real lookout that watches the fault server. */
 
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +14,7 @@ import { launch, open, violations } from "./browser";
 const lookout = process.env.LOOKOUT ?? join(import.meta.dirname, "../../../target/debug/lookout");
 /** Postgres runs as another user when we are root, and wants to reach its directory. */
 const data = mkdtempSync(join(tmpdir(), "lookout-e2e-"));
+chmodSync(data, 0o755);
 let browser: Browser;
 let faults: ChildProcess;
 let up: ChildProcess;
@@ -36,7 +37,7 @@ function startLookout(): ChildProcess {
     URLS: [`${watched}/ok`, `${watched}/flaky/25`, `${watched}/status/503`, `${watched}/status/404`].join(" "),
     POLLING_INTERVAL: "1s",
     API_ADDR: base.replace("http://", ""),
-    LOOKOUT_DATA_DIR: data,
+    LOOKOUT_DATA_DIR: join(data, "data"),
     DATABASE_URL: "",
   });
 }
