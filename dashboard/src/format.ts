@@ -29,6 +29,9 @@ export function milliseconds(value: number | null): string {
   return value >= 10 ? `${whole.format(value)} ms` : `${value.toFixed(1)} ms`;
 }
 
+/** A name on little room: what all URLs begin with says nothing. */
+export const short = (name: string): string => name.replace(/^https?:\/\//, "");
+
 /** A setting as people write it. */
 export const period = (ms: number): string => (ms % 1000 === 0 ? duration(ms / 1000) : `${ms} ms`);
 

@@ -70,6 +70,17 @@ export function holes(points: Points): [number, number][] {
   return found;
 }
 
+/** Spans that overlap as one, so that drawing them does not make the common part darker. */
+export function union(spans: { from: number; to: number }[]): { from: number; to: number }[] {
+  const merged: { from: number; to: number }[] = [];
+  for (const { from, to } of [...spans].sort((a, b) => a.from - b.from)) {
+    const last = merged[merged.length - 1];
+    if (last && from <= last.to) last.to = Math.max(last.to, to);
+    else merged.push({ from, to });
+  }
+  return merged;
+}
+
 /** At most `most` points, so that a table stays readable: the worst of each stretch, none invented. */
 export function thin(points: Points, most: number): Points {
   const every = Math.ceil(points.times.length / most);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Summary } from "../src/model";
-import { holes, ofSummary, thin, type Points } from "../src/series";
+import { holes, ofSummary, thin, union, type Points } from "../src/series";
 
 const summary = (steps: [number, number, number][]): Summary =>
   ({
@@ -37,4 +37,9 @@ test("a thinned table keeps the worst of every stretch", () => {
   expect(few.times.length).toBe(60);
   expect(few.failed.filter((value) => value !== null)).toEqual([90]);
   expect(thin(points, 600)).toBe(points);
+});
+
+test("incidents at the same time are one shade", () => {
+  const spans = [{ from: 5, to: 9 }, { from: 1, to: 3 }, { from: 2, to: 4 }, { from: 6, to: 7 }];
+  expect(union(spans)).toEqual([{ from: 1, to: 4 }, { from: 5, to: 9 }]);
 });

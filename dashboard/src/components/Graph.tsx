@@ -3,7 +3,7 @@
 import { createEffect, createSignal, For, onCleanup, Show, type JSX } from "solid-js";
 import { clock, percent } from "../format";
 import type { Change, Incident } from "../model";
-import { holes, seconds, thin, type Points } from "../series";
+import { holes, seconds, thin, union, type Points } from "../series";
 import { theme } from "../state";
 import type { Drawing, Plot } from "./plot";
 
@@ -35,10 +35,12 @@ export function Graph(props: Props): JSX.Element {
       times: points.times,
       values: points.failed,
       holes: unit() === "%" ? holes(points) : [],
-      incidents: props.incidents.map((incident) => ({
-        from: seconds(incident.started_at),
-        to: incident.ended_at === null ? props.to : seconds(incident.ended_at),
-      })),
+      incidents: union(
+        props.incidents.map((incident) => ({
+          from: seconds(incident.started_at),
+          to: incident.ended_at === null ? props.to : seconds(incident.ended_at),
+        })),
+      ),
       changes: props.changes.map((change) => seconds(change.at)),
       from: props.from,
       to: props.to,

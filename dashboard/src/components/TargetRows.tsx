@@ -1,7 +1,7 @@
 /** Many targets on little room: compact rows a page at a time, and a map of all of them. */
 
 import { createEffect, createMemo, createSignal, For, onCleanup, Show, type JSX } from "solid-js";
-import { milliseconds, sentence } from "../format";
+import { milliseconds, sentence, short } from "../format";
 import type { Group, State as StateName, TargetRow } from "../model";
 import { go, targetPath } from "../router";
 import { theme } from "../state";
@@ -49,7 +49,9 @@ export function TargetRows(props: { targets: TargetRow[] }): JSX.Element {
                   {(row) => (
                     <tr class="rows">
                       <th scope="row">
-                        <a href={targetPath(key)}>{row().name}</a>
+                        <a href={targetPath(key)} title={row().name}>
+                          {short(row().name)}
+                        </a>
                       </th>
                       <td>
                         <State is={row().state} />

@@ -58,14 +58,16 @@ export function WindowTable(props: { windows: NamedWindow[]; of: string }): JSX.
                   </Show>
                 </td>
               );
-              const classOnly = <abbr title="Over this window only classes of status codes are kept: see other">–</abbr>;
+              const ClassOnly = (): JSX.Element => (
+                <abbr title="Over this window only classes of status codes are kept: see other">–</abbr>
+              );
               return (
                 <>
                   <tr data-window={name}>
                     <th scope="row">{NAMES[name] ?? name}</th>
                     <Cell n={cells().noResponse} of="no response" />
-                    <td>{cells().c500 === null ? classOnly : count(cells().c500 ?? 0)}</td>
-                    <td>{cells().c200 === null ? classOnly : count(cells().c200 ?? 0)}</td>
+                    <td>{cells().c500 === null ? <ClassOnly /> : count(cells().c500 ?? 0)}</td>
+                    <td>{cells().c200 === null ? <ClassOnly /> : count(cells().c200 ?? 0)}</td>
                     <Cell n={cells().other} of="other" />
                     <td>{count(cells().total)}</td>
                     <td classList={{ bad: window().counts.down > 0 }}>

@@ -82,25 +82,6 @@ async function grows(page: Page, from: number, within = 15_000): Promise<void> {
   await expect.poll(() => total(page), { timeout: within, interval: 200 }).toBeGreaterThan(from);
 }
 
-test("numbers move without a reload, and nothing on the page does", async () => {
-  const { page, errors, close } = await open(browser, base);
-  await page.waitForSelector(".windows");
-  await page.evaluate(() => {
-    const seen = window as unknown as { moved: number };
-    seen.moved = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[]) seen.moved += entry.value;
-    }).observe({ type: "layout-shift" });
-  });
-  await expect.poll(() => page.locator("#line").innerText(), { timeout: 10_000 }).toBe("Live");
-  await grows(page, await total(page));
-  await grows(page, await total(page));
-  expect(await page.evaluate(() => (window as unknown as { moved: number }).moved)).toBeLessThanOrEqual(0.02);
-  expect(await violations(page)).toEqual([]);
-  expect(errors).toEqual([]);
-  await close();
-});
-
 test("where no socket is to be had the numbers move by polling", async () => {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -140,6 +121,26 @@ test("every page opens, has a heading, and has nothing that axe finds", async ()
   }
 });
 
+/** Not before every target had its first incident: the list of what needs attention is complete then. */
+test("numbers move without a reload, and nothing on the page does", async () => {
+  const { page, errors, close } = await open(browser, base);
+  await page.waitForSelector(".windows");
+  await page.evaluate(() => {
+    const seen = window as unknown as { moved: number };
+    seen.moved = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[]) seen.moved += entry.value;
+    }).observe({ type: "layout-shift" });
+  });
+  await expect.poll(() => page.locator("#line").innerText(), { timeout: 10_000 }).toBe("Live");
+  await grows(page, await total(page));
+  await grows(page, await total(page));
+  expect(await page.evaluate(() => (window as unknown as { moved: number }).moved)).toBeLessThanOrEqual(0.02);
+  expect(await violations(page)).toEqual([]);
+  expect(errors).toEqual([]);
+  await close();
+});
+
 test("the api killed is said within five seconds; back, the numbers are right", async () => {
   const { page, close } = await open(browser, base);
   await page.waitForSelector(".windows");
@@ -160,11 +161,11 @@ test("the table says what the summary says", async () => {
   const { page, close } = await open(browser, base);
   await page.waitForSelector(".windows");
   await stop(faults);
-  const shown = (): Promise<string[]> => page.locator("[data-window='24h'] td").allInnerTexts();
+  const shown = (): Promise<string[]> => page.locator("[data-window='1h'] td").allInnerTexts();
   const numbers = async (): Promise<(number | string)[]> =>
     (await shown()).slice(0, 5).map((text) => Number(text.replace(/[^\d]/g, "")));
   const asked = async (): Promise<Columns> =>
-    columns((await (await fetch(`${base}/api/v1/summary?window=24h`)).json()) as Summary);
+    columns((await (await fetch(`${base}/api/v1/summary?window=1h`)).json()) as Summary);
   await expect
     .poll(
       async () => {
