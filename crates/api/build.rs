@@ -21,6 +21,8 @@ fn main() -> io::Result<()> {
         find(&dist, &mut files)?;
         files.sort();
     }
+    // Copies, so that a dashboard built anew meanwhile takes no file away from the compiler.
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let mut table = "&[\n".to_owned();
     for file in &files {
         let name = file.strip_prefix(&dist).unwrap_or(file).to_string_lossy().replace('\\', "/");
@@ -29,19 +31,24 @@ fn main() -> io::Result<()> {
         if is_extra {
             continue;
         }
-        let compressed = |extension: &str| {
-            let path = PathBuf::from(format!("{}.{extension}", file.display()));
-            if path.is_file() { format!("Some(include_bytes!({path:?}))") } else { "None".to_owned() }
+        let copy = |from: &Path| -> io::Result<String> {
+            let to = out.join(from.file_name().unwrap_or_default());
+            fs::copy(from, &to)?;
+            Ok(format!("include_bytes!({to:?})"))
         };
-        let (brotli, gzip) = (compressed("br"), compressed("gz"));
+        let compressed = |extension: &str| -> io::Result<String> {
+            let path = PathBuf::from(format!("{}.{extension}", file.display()));
+            if path.is_file() { Ok(format!("Some({})", copy(&path)?)) } else { Ok("None".to_owned()) }
+        };
+        let (plain, brotli, gzip) = (copy(file)?, compressed("br")?, compressed("gz")?);
         let _ = writeln!(
             table,
-            "    File {{ path: {:?}, plain: include_bytes!({file:?}), brotli: {brotli}, gzip: {gzip} }},",
+            "    File {{ path: {:?}, plain: {plain}, brotli: {brotli}, gzip: {gzip} }},",
             format!("/{name}"),
         );
     }
     table.push(']');
-    fs::write(Path::new(&env::var("OUT_DIR").unwrap_or_default()).join("dashboard.rs"), table)
+    fs::write(out.join("dashboard.rs"), table)
 }
 
 fn find(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
