@@ -68,6 +68,22 @@ pub(crate) async fn bind(
     )
     .execute(&mut *connection)
     .await?;
+    // One that was posted to before and is a target now gains the checks.
+    sqlx::query!(
+        "insert into endpoint (service_id, verb, resource, target_id)
+         select s.service_id, u.verb, u.resource, u.target_id
+         from unnest($1::int4[], $2::text[], $3::text[], $4::text[]) as u (target_id, verb, resource, service)
+         join service s on s.name = u.service
+         where not exists (select from endpoint e where e.target_id = u.target_id)
+         order by u.verb, u.resource
+         on conflict (verb, resource) do update set target_id = excluded.target_id, updated_at = clock_timestamp()",
+        &targets,
+        &verbs,
+        &keys,
+        &services,
+    )
+    .execute(&mut *connection)
+    .await?;
     let named: Vec<bool> = list.iter().map(|target| target.service.is_some()).collect();
     // Another method is another verb of the same endpoint, unless that one exists.
     sqlx::query!(
@@ -85,22 +101,6 @@ pub(crate) async fn bind(
         &keys,
         &services,
         &named,
-    )
-    .execute(&mut *connection)
-    .await?;
-    // One that was posted to before and is a target now gains the checks.
-    sqlx::query!(
-        "insert into endpoint (service_id, verb, resource, target_id)
-         select s.service_id, u.verb, u.resource, u.target_id
-         from unnest($1::int4[], $2::text[], $3::text[], $4::text[]) as u (target_id, verb, resource, service)
-         join service s on s.name = u.service
-         where not exists (select from endpoint e where e.target_id = u.target_id)
-         order by u.verb, u.resource
-         on conflict (verb, resource) do update set target_id = excluded.target_id, updated_at = clock_timestamp()",
-        &targets,
-        &verbs,
-        &keys,
-        &services,
     )
     .execute(connection)
     .await?;

@@ -73,6 +73,10 @@ async fn a_target_is_an_endpoint_of_the_service_it_names_or_has_or_of_its_own() 
         [target("a", Method::Head, None), target("b", Method::Get, Some("web")), target("c", Method::Head, None)];
     assert_eq!(applied(&db, &second).await, ["mail: HEAD a", "web: GET b", "mail: HEAD c"]);
     let goals = services::goals(&mut connection, None).await.unwrap();
+    // One that names its service has it at once.
+    let named = [target("d", Method::Get, Some("web"))];
+    services::declare(&mut connection, &[declared("mail", "GET", "d")]).await.unwrap();
+    assert!(applied(&db, &named).await.contains(&"web: GET d".to_owned()));
     let objectives: Vec<i64> = goals.iter().map(|goal| goal.objective_nano).collect();
     assert_eq!(objectives, [990_000_000, 900_000_000, 990_000_000]);
 }
