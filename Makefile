@@ -30,6 +30,7 @@ test: ## Run every test
 .PHONY: e2e
 e2e: ## Try the dashboard in a Chromium, against a real lookout (about a minute)
 	@scripts/setup.sh run
+	@scripts/setup.sh browser
 	@scripts/dashboard.sh build
 	$(CARGO) build --locked -p cli
 	@scripts/dashboard.sh e2e

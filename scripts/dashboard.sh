@@ -44,14 +44,6 @@ build() {
     npm run --silent build
 }
 
-# Chromium of the system; no browser is downloaded.
-find_chromium() {
-    for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome; do
-        if [ -n "$name" ] && command -v "$name"; then return 0; fi
-    done
-    die 'no Chromium found: apt-get install chromium, or name the program in CHROMIUM'
-}
-
 case ${1:-} in
 build)
     need_node
@@ -72,7 +64,8 @@ test)
 e2e)
     need_node
     install
-    CHROMIUM=$(find_chromium)
+    # The system's; no browser is downloaded.
+    CHROMIUM=$(../scripts/setup.sh chromium)
     LOOKOUT=${LOOKOUT:-$(cd .. && cd "${CARGO_TARGET_DIR:-target}" && pwd)/debug/lookout}
     export CHROMIUM LOOKOUT
     npm run --silent e2e

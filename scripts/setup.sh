@@ -1,11 +1,13 @@
 #!/bin/sh
 # Installs what a build needs and this machine lacks: a C compiler, a PostgreSQL
-# server, and faketime for tests. Does nothing, in milliseconds, where all are there.
+# server, and for tests faketime and Chromium. Does nothing, in milliseconds, where all are there.
 #
 #   scripts/setup.sh build   what compiling needs
 #   scripts/setup.sh run     that and a server, unless DATABASE_URL names one
-#   scripts/setup.sh test    that, a server, unless TEST_DATABASE_URL names one, and faketime
+#   scripts/setup.sh test    what compiling needs, a server, unless TEST_DATABASE_URL names one, faketime and Chromium
+#   scripts/setup.sh browser that Chromium alone
 #   scripts/setup.sh find    prints the bin directory of the server it found
+#   scripts/setup.sh chromium  prints the Chromium it found
 #   scripts/setup.sh value NAME   prints a variable of the environment or of .env
 #
 # It installs on Debian and Ubuntu only, as root or with sudo that asks for no
@@ -74,6 +76,16 @@ has_faketime() {
     return 1
 }
 
+# Prints a Chromium of the system; CHROMIUM may name one.
+find_chromium() {
+    for name in "$(setting CHROMIUM)" chromium chromium-browser google-chrome google-chrome-stable \
+        '/Applications/Chromium.app/Contents/MacOS/Chromium' \
+        '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'; do
+        if [ -n "$name" ] && command -v "$name"; then return 0; fi
+    done
+    return 1
+}
+
 has_package() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'
 }
@@ -120,15 +132,20 @@ find)
     find_postgres || die "no PostgreSQL server ($OLDEST_POSTGRES or newer) found: name its bin directory in PG_BIN"
     exit 0
     ;;
+chromium)
+    find_chromium || die 'no Chromium found: install chromium, or name the program in CHROMIUM'
+    exit 0
+    ;;
 value)
     setting "${2:?}"
     exit 0
     ;;
-build) needs_postgres=no needs_faketime=no url_variable= ;;
-run) needs_postgres=yes needs_faketime=no url_variable=DATABASE_URL ;;
-test) needs_postgres=yes needs_faketime=yes url_variable=TEST_DATABASE_URL ;;
+build) needs_postgres=no needs_faketime=no needs_chromium=no url_variable= ;;
+run) needs_postgres=yes needs_faketime=no needs_chromium=no url_variable=DATABASE_URL ;;
+test) needs_postgres=yes needs_faketime=yes needs_chromium=yes url_variable=TEST_DATABASE_URL ;;
+browser) needs_postgres=no needs_faketime=no needs_chromium=yes url_variable= ;;
 *)
-    echo 'usage: scripts/setup.sh build | run | test | find | value NAME' >&2
+    echo 'usage: scripts/setup.sh build | run | test | browser | find | chromium | value NAME' >&2
     exit 2
     ;;
 esac
@@ -136,7 +153,7 @@ esac
 command -v cargo >/dev/null 2>&1 ||
     die 'no cargo found: install Rust from https://rustup.rs, then open a new shell'
 
-compiler='' postgres='' faketime=''
+compiler='' postgres='' faketime='' chromium=''
 command -v cc >/dev/null 2>&1 || compiler='a C compiler'
 if [ $needs_postgres = yes ] && [ -z "$(setting $url_variable)" ] && ! find_postgres >/dev/null; then
     postgres="a PostgreSQL server ($OLDEST_POSTGRES or newer)"
@@ -145,13 +162,16 @@ fi
 if [ $needs_faketime = yes ] && [ "$(uname -s)" = Linux ] && ! has_faketime; then
     faketime='the library faketime'
 fi
-[ -n "$compiler$postgres$faketime" ] || exit 0
-missing=$(both "$(both "$compiler" "$postgres")" "$faketime")
+if [ $needs_chromium = yes ] && ! find_chromium >/dev/null; then
+    chromium='the browser Chromium'
+fi
+[ -n "$compiler$postgres$faketime$chromium" ] || exit 0
+missing=$(both "$(both "$(both "$compiler" "$postgres")" "$faketime")" "$chromium")
 
 if command -v apt-get >/dev/null 2>&1; then
     # Unquoted: one blank between those that are missing.
     # shellcheck disable=SC2116,SC2086
-    packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime})
+    packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime} ${chromium:+chromium})
     if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
         die "missing $missing: sudo apt-get install $packages${postgres:+, or set $url_variable}"
     fi
@@ -161,17 +181,18 @@ if command -v apt-get >/dev/null 2>&1; then
     [ -z "$compiler" ] || apt_install build-essential
     [ -z "$postgres" ] || install_postgres
     [ -z "$faketime" ] || apt_install faketime
+    [ -z "$chromium" ] || apt_install chromium
     exit 0
 fi
 
 if [ "$(uname -s)" = Darwin ]; then
-    how=$(both "${compiler:+xcode-select --install}" "${postgres:+brew install postgresql@17}")
+    how=$(both "$(both "${compiler:+xcode-select --install}" "${postgres:+brew install postgresql@17}")" "${chromium:+brew install --cask chromium}")
 elif command -v dnf >/dev/null 2>&1; then
-    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}"
+    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}${chromium:+ chromium}"
 elif command -v pacman >/dev/null 2>&1; then
-    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}"
+    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}"
 elif command -v apk >/dev/null 2>&1; then
-    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}"
+    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}"
 else
     how="install $missing"
 fi
