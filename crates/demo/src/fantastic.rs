@@ -55,7 +55,8 @@ impl Default for FantasticArgs {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
+/// Reads a share of requests.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
         _ => Err("a share is a number from 0 to 1, such as 0.25".to_owned()),

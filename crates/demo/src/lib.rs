@@ -3,12 +3,14 @@
 //!
 //! [`fantastic`] is the service lookout watches when nothing is configured.
 //! [`events`] is what `lookout replay` may be tried with.
+//! [`functions`] are three services with something to compute.
 //! [`faults`] is the target of the tests: one path for every way in which a web
 //! server can be slow, broken or hostile.
 
 pub mod events;
 pub mod fantastic;
 pub mod faults;
+pub mod functions;
 mod http;
 mod listen;
 
@@ -19,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use events::EventsArgs;
 use fantastic::FantasticArgs;
 use faults::{FaultArgs, FaultServer};
+use functions::{Function, FunctionsArgs};
 
 /// Something to watch.
 #[derive(Debug, Clone, Subcommand)]
@@ -33,6 +36,19 @@ Examples:
   Ask it:
     curl -i http://127.0.0.1:12345/")]
     Fantastic(FantasticArgs),
+
+    /// Three functions that compute: /fibonacci/{n}/, /ackermann/{m}/{n}/ and /factorial/{n}/
+    #[command(after_help = "\
+Examples:
+  One alone that fails every other time and takes half a second longer:
+    lookout demo functions --only fibonacci --fail 0.5 --delay 500ms
+  Ask them:
+    curl http://127.0.0.1:8001/ackermann/3/4/
+    curl http://127.0.0.1:8001/metrics
+  Break and repair one that runs with --control:
+    curl -X PUT http://127.0.0.1:8001/control --data '{\"fail\": 1, \"delay\": \"200ms\"}'
+    curl -X PUT http://127.0.0.1:8001/control --data '{}'")]
+    Functions(FunctionsArgs),
 
     /// A server that is slow, broken or hostile, as the path asks
     #[command(after_help = faults::PATHS_HELP)]
@@ -60,6 +76,16 @@ pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()
                 "fantastic listens on http://{addr} (--seed {seed} repeats its answers), try: curl -i http://{addr}/"
             );
             service.run(stop).await
+        }
+        Command::Functions(args) => {
+            let functions = functions::bind(&args).await?;
+            let addr = functions.addr();
+            let tried = match args.only.unwrap_or(Function::Fibonacci) {
+                Function::Ackermann => "ackermann/3/4",
+                only => &format!("{}/100", only.name()),
+            };
+            eprintln!("functions listen on http://{addr}, try: curl http://{addr}/{tried}/");
+            functions.run(stop).await
         }
         Command::Faults(args) => {
             let server = FaultServer::open(&args).await?;

@@ -4,4 +4,5 @@
 mod fantastic;
 mod fault_server;
 mod faults;
+mod functions;
 mod support;
