@@ -4,6 +4,7 @@
 //! [`fantastic`] is the service lookout watches when nothing is configured.
 //! [`events`] is what `lookout replay` may be tried with.
 //! [`functions`] are three services with something to compute.
+//! [`traffic`] calls them.
 //! [`faults`] is the target of the tests: one path for every way in which a web
 //! server can be slow, broken or hostile.
 
@@ -13,6 +14,9 @@ pub mod faults;
 pub mod functions;
 mod http;
 mod listen;
+pub mod traffic;
+
+use std::io::Write;
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -22,6 +26,7 @@ use events::EventsArgs;
 use fantastic::FantasticArgs;
 use faults::{FaultArgs, FaultServer};
 use functions::{Function, FunctionsArgs};
+use traffic::TrafficArgs;
 
 /// Something to watch.
 #[derive(Debug, Clone, Subcommand)]
@@ -49,6 +54,14 @@ Examples:
     curl -X PUT http://127.0.0.1:8001/control --data '{\"fail\": 1, \"delay\": \"200ms\"}'
     curl -X PUT http://127.0.0.1:8001/control --data '{}'")]
     Functions(FunctionsArgs),
+
+    /// Call the functions, rightly and wrongly, at a steady rate, and tell how long it took
+    #[command(after_help = "\
+Examples:
+  lookout demo traffic --url http://127.0.0.1:8000 --rate 50 --duration 1m
+  Only good calls, the same ones every time:
+    lookout demo traffic --invalid 0 --seed 7")]
+    Traffic(TrafficArgs),
 
     /// A server that is slow, broken or hostile, as the path asks
     #[command(after_help = faults::PATHS_HELP)]
@@ -86,6 +99,15 @@ pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()
             };
             eprintln!("functions listen on http://{addr}, try: curl http://{addr}/{tried}/");
             functions.run(stop).await
+        }
+        Command::Traffic(args) => {
+            let TrafficArgs { url, rate, duration, .. } = &args;
+            let time = humantime::format_duration(*duration);
+            eprintln!("calling {url} {rate} times a second for {time}; Ctrl-C ends it sooner");
+            let summary = traffic::run(&args, &stop).await?;
+            // Whoever reads may have gone.
+            let _ = write!(std::io::stdout(), "{summary}");
+            Ok(())
         }
         Command::Faults(args) => {
             let server = FaultServer::open(&args).await?;
