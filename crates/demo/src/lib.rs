@@ -4,16 +4,18 @@
 //! [`fantastic`] is the service lookout watches when nothing is configured.
 //! [`events`] is what `lookout replay` may be tried with.
 //! [`functions`] are three services with something to compute.
-//! [`traffic`] calls them.
+//! [`traffic`] calls them, and [`story`] breaks and mends one.
 //! [`faults`] is the target of the tests: one path for every way in which a web
 //! server can be slow, broken or hostile.
 
+mod client;
 pub mod events;
 pub mod fantastic;
 pub mod faults;
 pub mod functions;
 mod http;
 mod listen;
+pub mod story;
 pub mod traffic;
 
 use std::io::Write;
@@ -26,6 +28,7 @@ use events::EventsArgs;
 use fantastic::FantasticArgs;
 use faults::{FaultArgs, FaultServer};
 use functions::{Function, FunctionsArgs};
+use story::StoryArgs;
 use traffic::TrafficArgs;
 
 /// Something to watch.
@@ -62,6 +65,13 @@ Examples:
   Only good calls, the same ones every time:
     lookout demo traffic --invalid 0 --seed 7")]
     Traffic(TrafficArgs),
+
+    /// Break a function by a commit and mend it by another, and see whether lookout names both
+    #[command(after_help = "\
+Example, with lookout watching it as a target of the service fibonacci:
+  lookout demo functions --only fibonacci --control
+  API_TOKEN=… lookout demo story --service fibonacci --function http://127.0.0.1:8001")]
+    Story(StoryArgs),
 
     /// A server that is slow, broken or hostile, as the path asks
     #[command(after_help = faults::PATHS_HELP)]
@@ -109,6 +119,7 @@ pub async fn run(command: Command, stop: CancellationToken) -> anyhow::Result<()
             let _ = write!(std::io::stdout(), "{summary}");
             Ok(())
         }
+        Command::Story(args) => story::run(&args, &stop).await.map(drop),
         Command::Faults(args) => {
             let server = FaultServer::open(&args).await?;
             eprintln!(

@@ -5,14 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -54,7 +51,8 @@ pub struct TrafficArgs {
     pub seed: Option<u64>,
 }
 
-fn base(text: &str) -> Result<String, String> {
+/// Reads where something is, without a slash at the end.
+pub(crate) fn base(text: &str) -> Result<String, String> {
     match text.strip_prefix("http://") {
         Some(rest) if !rest.is_empty() => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err("write a URL such as http://127.0.0.1:8001".to_owned()),
@@ -72,7 +70,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// No client can be made, or nothing answered at all.
 pub async fn run(args: &TrafficArgs, stop: &CancellationToken) -> anyhow::Result<Summary> {
-    let client = client()?;
+    let client = crate::client::client(PATIENCE)?;
     let mut random = match args.seed {
         Some(seed) => StdRng::seed_from_u64(seed),
         None => StdRng::from_os_rng(),
@@ -105,16 +103,6 @@ pub async fn run(args: &TrafficArgs, stop: &CancellationToken) -> anyhow::Result
     let answered = summary.functions.values().any(|seen| seen.answered() > 0);
     anyhow::ensure!(answered || summary.functions.is_empty(), "{} did not answer a single call", args.url);
     Ok(summary)
-}
-
-fn client() -> anyhow::Result<reqwest::Client> {
-    // Never used, as only http is called; the client insists on one.
-    let tls = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(PATIENCE).no_proxy();
-    client.build().context("cannot set up the HTTP client")
 }
 
 /// A function, a path that calls it, and whether it can answer that.
