@@ -10,10 +10,11 @@ use clap::Args;
 use common::Interval;
 
 use crate::database::DatabaseUrl;
+use crate::file::{self, Mode};
 use crate::problems::Problems;
 use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES, TargetList};
-use crate::{file, urls};
+use crate::urls;
 
 /// What to watch, and how often.
 #[derive(Clone, Default, Args)]
@@ -111,7 +112,7 @@ impl TargetArgs {
     }
 
     fn read_file(&self, path: &str, defaults: &Defaults, problems: &mut Problems) -> Option<TargetList> {
-        match file::read(Path::new(path), defaults) {
+        match file::read(Path::new(path), Mode::Service, defaults) {
             Ok(mut list) => {
                 if self.urls.is_some() {
                     list.warnings.push("URLS (--urls) is ignored, because LOOKOUT_CONFIG is set".to_owned());

@@ -27,11 +27,22 @@ use tree::{Node, Place, Value};
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
+/// Who reads the file. The format is the same; what is a mistake for good may be
+/// good enough for once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A worker, for as long as it runs: unknown fields, and targets or services
+    /// that share a name, are errors.
+    Service,
+    /// `lookout check`: those are warnings, and targets that share a key are all kept.
+    OneOff,
+}
+
 /// Reads and validates the configuration file at `path`.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once; secrets are not shown.
-pub fn read(path: &FilePath, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
+pub fn read(path: &FilePath, mode: Mode, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
     let name = path.display().to_string();
     let mut bytes = Vec::new();
     File::open(path)
@@ -46,14 +57,14 @@ pub fn read(path: &FilePath, defaults: &Defaults) -> Result<TargetList, ConfigEr
             };
             ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
         })?;
-    parse(&name, &bytes, defaults)
+    parse(&name, &bytes, mode, defaults)
 }
 
 /// Validates the text of a configuration file. `name` stands before each problem.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once; secrets are not shown.
-pub fn parse(name: &str, text: &[u8], defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
+pub fn parse(name: &str, text: &[u8], mode: Mode, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
     if text.len() > MAX_BYTES {
         return Err(ConfigErrors::whole(format_args!("{name}: is over 16 MiB")));
     }
@@ -62,7 +73,7 @@ pub fn parse(name: &str, text: &[u8], defaults: &Defaults) -> Result<TargetList,
         ConfigErrors::whole(format_args!("{name}: not UTF-8 at byte {byte}"))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut report = Report::new(name);
+    let mut report = Report::new(name, mode);
     let targets = match tree::parse(text) {
         Ok(root) => document(&root, defaults, &mut report),
         Err(error) => {
@@ -130,6 +141,7 @@ fn mapping(fields: &Fields, base: &Defaults, report: &mut Report) -> Vec<TargetS
 fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
     let mut read: Vec<TargetSpec> = Vec::new();
     let mut keys: HashMap<String, u64> = HashMap::new();
+    let mut names: HashMap<String, u64> = HashMap::new();
     let mut requests: HashMap<(String, &str), u64> = HashMap::new();
     for (index, item) in items.iter().enumerate() {
         let path = path.index(index);
@@ -137,13 +149,23 @@ fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report
             continue;
         };
         let line = item.at.line;
+        let same_name = names.insert(target.name.clone(), line);
         if let Some(first) = keys.insert(target.key.clone(), line) {
-            report.error(
+            report.strict(
                 item.at,
                 &path,
                 format_args!(
-                    "the key {} is taken: line {first} and line {line}; give one of them a `key`",
+                    "the key {} is taken: line {first} and line {line}; give one of them another name or `key`",
                     quoted(&target.key)
+                ),
+            );
+        } else if let Some(first) = same_name {
+            report.strict(
+                item.at,
+                &path,
+                format_args!(
+                    "the name {} is taken: line {first} and line {line}; give one of them another",
+                    quoted(&target.name)
                 ),
             );
         }

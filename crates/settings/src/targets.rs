@@ -53,7 +53,7 @@ impl Default for Defaults {
 /// Validated targets, in the order written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetList {
-    /// The targets; no two share a key.
+    /// The targets; no two share a key or a name, except in a file that is read for once.
     pub targets: Vec<TargetSpec>,
     /// A hash of what the list means, the same for the same targets in any
     /// order: two workers with different lists notice by it. Secrets are part of

@@ -54,7 +54,7 @@ impl<'t> Fields<'t> {
         self.entries().find_map(|(key, entry)| (key == name).then_some(&entry.value))
     }
 
-    /// Reports the fields that are none of `known`.
+    /// Reports the fields that are none of `known`: a service refuses them.
     pub(crate) fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
         for (key, entry) in self.entries() {
             if known.contains(&key) {
@@ -64,7 +64,7 @@ impl<'t> Fields<'t> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("known are {}", known.join(", ")),
             };
-            report.error(entry.key_at, &self.path.field(key), format_args!("unknown field; {hint}"));
+            report.strict(entry.key_at, &self.path.field(key), format_args!("unknown field; {hint}"));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use super::Mode;
 use super::tree::Place;
 
 /// Everything that is wrong with a configuration file, in the order of the file;
@@ -28,13 +29,14 @@ impl ConfigErrors {
 /// Collects problems while a file is read.
 pub(crate) struct Report<'n> {
     name: &'n str,
+    mode: Mode,
     errors: Vec<(Place, String)>,
     warnings: Vec<(Place, String)>,
 }
 
 impl<'n> Report<'n> {
-    pub(crate) fn new(name: &'n str) -> Self {
-        Self { name, errors: Vec::new(), warnings: Vec::new() }
+    pub(crate) fn new(name: &'n str, mode: Mode) -> Self {
+        Self { name, mode, errors: Vec::new(), warnings: Vec::new() }
     }
 
     /// Notes what makes the file unusable. `message` must show no secret.
@@ -47,6 +49,14 @@ impl<'n> Report<'n> {
     pub(crate) fn warning(&mut self, at: Place, path: &Path, message: impl Display) {
         let line = self.line(at, path, message);
         self.warnings.push((at, line));
+    }
+
+    /// Notes what a service must not start with, and a single run may.
+    pub(crate) fn strict(&mut self, at: Place, path: &Path, message: impl Display) {
+        match self.mode {
+            Mode::Service => self.error(at, path, message),
+            Mode::OneOff => self.warning(at, path, message),
+        }
     }
 
     fn line(&self, at: Place, path: &Path, message: impl Display) -> String {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn read(text: &str) -> Result<TargetList, ConfigErrors> {
-    parse("c.yaml", text.as_bytes(), &Defaults::default())
+    parse("c.yaml", text.as_bytes(), Mode::Service, &Defaults::default())
 }
 
 fn list(text: &str) -> TargetList {
@@ -114,14 +114,14 @@ targets:
 
 #[test]
 fn a_missing_file_is_named_with_the_variable_c01() {
-    let errors = super::read(FilePath::new("/no/such/config.yaml"), &Defaults::default());
+    let errors = super::read(FilePath::new("/no/such/config.yaml"), Mode::Service, &Defaults::default());
     assert_eq!(errors.unwrap_err().to_string(), "cannot read /no/such/config.yaml: not found (set LOOKOUT_CONFIG)");
 }
 
 #[test]
 fn a_directory_is_no_file_c03() {
     let directory = tempfile::tempdir().unwrap();
-    let errors = super::read(directory.path(), &Defaults::default()).unwrap_err();
+    let errors = super::read(directory.path(), Mode::Service, &Defaults::default()).unwrap_err();
     assert!(errors.to_string().ends_with("is a directory"), "{errors}");
 }
 
@@ -152,7 +152,7 @@ fn a_second_document_is_refused_c06() {
 #[test]
 fn only_utf8_is_read_with_or_without_a_byte_order_mark_c07() {
     let defaults = Defaults::default();
-    let bytes = |text: &[u8]| parse("c.yaml", text, &defaults).map_err(|e| e.to_string());
+    let bytes = |text: &[u8]| parse("c.yaml", text, Mode::Service, &defaults).map_err(|e| e.to_string());
     assert_eq!(bytes(b"- \xff").unwrap_err(), "c.yaml: not UTF-8 at byte 2");
     assert_eq!(bytes(b"\xff\xfe-\0").unwrap_err(), "c.yaml: not UTF-8 at byte 0");
     assert!(bytes(b"\xef\xbb\xbf- {name: a, url: http://a/}").is_ok());
@@ -163,7 +163,7 @@ fn a_file_that_is_too_large_is_refused_before_it_is_parsed_c09() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("big.yaml");
     File::create(&path).unwrap().set_len(100 * 1024 * 1024).unwrap();
-    let errors = super::read(&path, &Defaults::default()).unwrap_err();
+    let errors = super::read(&path, Mode::Service, &Defaults::default()).unwrap_err();
     assert!(errors.to_string().ends_with("is over 16 MiB"), "{errors}");
 }
 
@@ -272,9 +272,26 @@ fn an_explicit_timeout_above_the_interval_is_refused_and_a_default_one_clipped_c
 fn two_targets_of_one_key_name_both_lines_c19() {
     assert_eq!(
         errors("- {name: a, url: http://a/}\n- {name: b, key: a, url: http://b/}\n"),
-        ["c.yaml:2:3: [1]: the key \"a\" is taken: line 1 and line 2; give one of them a `key`"]
+        ["c.yaml:2:3: [1]: the key \"a\" is taken: line 1 and line 2; give one of them another name or `key`"]
     );
-    assert_eq!(list("- {name: a, url: http://a/}\n- {name: a, key: b, url: http://b/}\n").targets.len(), 2);
+    assert_eq!(
+        errors("- {name: a, url: http://a/}\n- {name: a, key: b, url: http://b/}\n"),
+        ["c.yaml:2:3: [1]: the name \"a\" is taken: line 1 and line 2; give one of them another"]
+    );
+}
+
+#[test]
+fn for_once_an_unknown_field_and_a_name_given_twice_are_warnings_c11_c19() {
+    let text = "- {name: a, url: http://a/, colour: red}\n- {name: a, url: http://b/}\n";
+    let list = parse("c.yaml", text.as_bytes(), Mode::OneOff, &Defaults::default()).unwrap();
+    assert_eq!(list.targets.len(), 2);
+    let [unknown, twice] = list.warnings.as_slice() else { panic!("{:?}", list.warnings) };
+    assert!(unknown.starts_with("c.yaml:1:29: [0].colour: unknown field; known are key"), "{unknown}");
+    assert!(twice.starts_with("c.yaml:2:3: [1]: the key \"a\" is taken: line 1 and line 2"), "{twice}");
+
+    let text = "- {name: a, url: htp://a/, colour: red}\n";
+    let errors = parse("c.yaml", text.as_bytes(), Mode::OneOff, &Defaults::default()).unwrap_err();
+    assert_eq!(errors.lines().len(), 1, "{errors}");
 }
 
 #[test]
@@ -419,7 +436,7 @@ fn ten_thousand_targets_fit() {
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse("c.yaml", &bytes, &Defaults::default());
+        let _ = parse("c.yaml", &bytes, Mode::Service, &Defaults::default());
     }
 
     #[test]
@@ -434,7 +451,7 @@ proptest! {
             0..40,
         )
     ) {
-        let _ = parse("c.yaml", pieces.concat().as_bytes(), &Defaults::default());
+        let _ = parse("c.yaml", pieces.concat().as_bytes(), Mode::OneOff, &Defaults::default());
     }
 
     #[test]
