@@ -4,11 +4,13 @@
 #![warn(missing_docs)]
 
 pub mod check;
+pub mod service;
 pub mod status;
 pub mod target;
 pub mod url;
 
 pub use check::{Cause, Check, Outcome, Phases};
+pub use service::{EndpointSpec, Goal, ServiceSpec};
 pub use status::{Counts, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
 pub use target::{
     Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange, TargetId, TargetSpec,

@@ -13,6 +13,8 @@ pub struct TargetUrl {
     written: String,
     url: Url,
     credentials: Option<(String, String)>,
+    /// Parts of `url` are secret, and `written` has placeholders for them.
+    has_secrets: bool,
 }
 
 /// Why a text is no URL that can be probed. Never repeats user or password.
@@ -109,7 +111,21 @@ impl TargetUrl {
             written = format!("{scheme}://{host_port}{}", &rest[authority_end..]);
             url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| UrlError::NoHost)?;
         }
-        Ok(Self { written, url, credentials })
+        Ok(Self { written, url, credentials, has_secrets: false })
+    }
+
+    /// Parses a URL that holds secrets. People see `shown` instead: the same text with
+    /// placeholders where the secrets are, and without user and password.
+    ///
+    /// # Errors
+    /// As [`TargetUrl::parse`]; the error may repeat a piece of `text`.
+    pub fn parse_with_secrets(text: &str, shown: &str) -> Result<Self, UrlError> {
+        Ok(Self { written: shown.to_owned(), has_secrets: true, ..Self::parse(text)? })
+    }
+
+    /// Whether [`TargetUrl::as_written`] has placeholders for what nobody may see.
+    pub fn has_secrets(&self) -> bool {
+        self.has_secrets
     }
 
     /// The URL as it was written, less any user and password.
@@ -117,7 +133,7 @@ impl TargetUrl {
         &self.written
     }
 
-    /// The parsed URL, less any user and password.
+    /// The parsed URL, less any user and password. Only for the request: it may hold other secrets.
     pub fn url(&self) -> &Url {
         &self.url
     }
@@ -134,6 +150,9 @@ impl TargetUrl {
 
     /// For log lines: no credentials, no query, no fragment.
     pub fn for_log(&self) -> String {
+        if self.has_secrets {
+            return self.written.split(['?', '#']).next().unwrap_or_default().to_owned();
+        }
         let mut url = self.url.clone();
         url.set_query(None);
         url.set_fragment(None);
@@ -177,6 +196,18 @@ mod tests {
             prop_assert!(!shown.contains("s3cret") && !shown.contains("me:"), "{shown}");
             prop_assert_eq!(url.credentials(), Some(("me", "s3cret")));
         }
+    }
+
+    #[test]
+    fn a_url_with_secrets_is_shown_as_it_was_given() {
+        let url =
+            TargetUrl::parse_with_secrets("https://me:s3@api.org/t0ken?key=s3cret", "https://api.org/${T}?key=${K}")
+                .unwrap();
+        assert_eq!(url.as_written(), "https://api.org/${T}?key=${K}");
+        assert_eq!(url.for_log(), "https://api.org/${T}");
+        assert_eq!(format!("{url:?}"), "https://api.org/${T}");
+        assert_eq!(url.url().as_str(), "https://api.org/t0ken?key=s3cret");
+        assert_ne!(url, TargetUrl::parse_with_secrets("https://api.org/", "https://api.org/${T}?key=${K}").unwrap());
     }
 
     #[test]

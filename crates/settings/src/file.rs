@@ -1,13 +1,15 @@
 //! The configuration file: a YAML list of targets, or a mapping with `version`,
-//! `defaults` and `targets`.
+//! `defaults`, `services` and `targets`.
 //!
-//! The text becomes a tree that knows where each value stands, and the tree is
-//! read field by field. Nothing stops at the first mistake: whoever edits the
+//! The text becomes a tree that knows where each value stands, secrets are filled in,
+//! and the tree is read field by field. Nothing stops at the first mistake: whoever edits the
 //! file sees all of them at once.
 
+mod expand;
 mod fields;
 mod report;
 mod request;
+mod service;
 mod target;
 mod tree;
 
@@ -19,6 +21,7 @@ use std::path::Path as FilePath;
 use common::TargetSpec;
 
 use crate::targets::{Defaults, TargetList};
+use expand::Sources;
 use fields::{Fields, quoted};
 pub use report::ConfigErrors;
 use report::{Path, Report};
@@ -57,14 +60,27 @@ pub fn read(path: &FilePath, mode: Mode, defaults: &Defaults) -> Result<TargetLi
             };
             ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
         })?;
-    parse(&name, &bytes, mode, defaults)
+    let directory = path.parent().unwrap_or(FilePath::new(""));
+    parse_with(&name, &bytes, mode, defaults, &Sources { variable: &|name| std::env::var_os(name), directory })
 }
 
-/// Validates the text of a configuration file. `name` stands before each problem.
+/// Validates the text of a configuration file. `name` stands before each problem; the
+/// paths of secrets begin at the current directory.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once; secrets are not shown.
 pub fn parse(name: &str, text: &[u8], mode: Mode, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
+    let sources = Sources { variable: &|name| std::env::var_os(name), directory: FilePath::new("") };
+    parse_with(name, text, mode, defaults, &sources)
+}
+
+fn parse_with(
+    name: &str,
+    text: &[u8],
+    mode: Mode,
+    defaults: &Defaults,
+    sources: &Sources,
+) -> Result<TargetList, ConfigErrors> {
     if text.len() > MAX_BYTES {
         return Err(ConfigErrors::whole(format_args!("{name}: is over 16 MiB")));
     }
@@ -74,37 +90,37 @@ pub fn parse(name: &str, text: &[u8], mode: Mode, defaults: &Defaults) -> Result
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut report = Report::new(name, mode);
-    let targets = match tree::parse(text) {
-        Ok(root) => document(&root, defaults, &mut report),
-        Err(error) => {
-            report.error(error.at.unwrap_or_default(), &Path::root(), error.message);
-            Vec::new()
+    let mut list = TargetList::default();
+    match tree::parse(text) {
+        Ok(mut root) => {
+            list.secret_files = expand::expand(&mut root, sources, &mut report);
+            document(&root, defaults, &mut report, &mut list);
         }
-    };
-    let warnings = report.finish()?;
-    Ok(TargetList::new(targets, warnings))
+        Err(error) => report.error(error.at.unwrap_or_default(), &Path::root(), error.message),
+    }
+    list.warnings = report.finish()?;
+    Ok(list.digested())
 }
 
 const NO_TARGETS: &str = "no targets defined (an explicit [] is valid)";
 
-fn document(root: &Node, defaults: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+fn document(root: &Node, defaults: &Defaults, report: &mut Report, list: &mut TargetList) {
     let path = Path::root();
     match &root.value {
         Value::Null => report.error(Place::default(), &path, NO_TARGETS),
-        Value::List(items) => return targets(items, &path, defaults, report),
+        Value::List(items) => list.targets = targets(items, &path, defaults, report).0,
         Value::Map(_) => {
             if let Some(fields) = Fields::of(root, path, "a list of targets", report) {
-                return mapping(&fields, defaults, report);
+                mapping(&fields, defaults, report, list);
             }
         }
         other @ Value::Scalar(..) => {
-            report.error(root.at, &path, format_args!("expected a list of targets, found {}", other.kind()))
+            report.error(root.at, &path, format_args!("expected a list of targets, found {}", other.kind()));
         }
     }
-    Vec::new()
 }
 
-fn mapping(fields: &Fields, base: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+fn mapping(fields: &Fields, base: &Defaults, report: &mut Report, list: &mut TargetList) {
     fields.refuse_unknown(&["version", "defaults", "targets", "services"], report);
     fields.value("version", "the number 1", report, |text| match text {
         "1" => Ok(()),
@@ -114,32 +130,31 @@ fn mapping(fields: &Fields, base: &Defaults, report: &mut Report) -> Vec<TargetS
         Some(node) if node.value != Value::Null => target::defaults(node, fields.path.field("defaults"), base, report),
         _ => base.clone(),
     };
-    if let Some(node) = fields.get("services") {
-        let path = fields.path.field("services");
-        match &node.value {
-            Value::List(_) | Value::Map(_) | Value::Null => {
-                report.warning(node.at, &path, "is not used by this release");
-            }
-            other @ Value::Scalar(..) => {
-                report.error(node.at, &path, format_args!("expected a list or a mapping, found {}", other.kind()))
-            }
-        }
-    }
     let path = fields.path.field("targets");
+    let mut places = Vec::new();
     match fields.get("targets") {
-        Some(Node { value: Value::List(items), .. }) => return targets(items, &path, &defaults, report),
+        Some(Node { value: Value::List(items), .. }) => {
+            (list.targets, places) = targets(items, &path, &defaults, report);
+        }
         None => report.error(fields.node.at, &fields.path, NO_TARGETS),
         Some(node) if node.value == Value::Null => report.error(node.at, &path, NO_TARGETS),
         Some(node) => {
-            report.error(node.at, &path, format_args!("expected a list of targets, found {}", node.value.kind()))
+            report.error(node.at, &path, format_args!("expected a list of targets, found {}", node.value.kind()));
         }
     }
-    Vec::new()
+    if let Some(node) = fields.get("services").filter(|node| node.value != Value::Null) {
+        let path = fields.path.field("services");
+        list.services = service::services(node, &path, &mut list.targets, &places, report);
+    }
 }
 
+/// Where a target stands in the file.
+type Placed = (Place, Path);
+
 /// Reads every target, and compares them with each other.
-fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report) -> Vec<TargetSpec> {
+fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report) -> (Vec<TargetSpec>, Vec<Placed>) {
     let mut read: Vec<TargetSpec> = Vec::new();
+    let mut places = Vec::new();
     let mut keys: HashMap<String, u64> = HashMap::new();
     let mut names: HashMap<String, u64> = HashMap::new();
     let mut requests: HashMap<(String, &str), u64> = HashMap::new();
@@ -178,8 +193,9 @@ fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report
             );
         }
         read.push(target);
+        places.push((item.at, path));
     }
-    read
+    (read, places)
 }
 
 #[cfg(test)]

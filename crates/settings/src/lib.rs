@@ -11,6 +11,7 @@ mod database;
 pub mod duration;
 pub mod file;
 mod log;
+mod percent;
 mod problems;
 pub mod process;
 mod rules;

@@ -20,6 +20,27 @@ pub(crate) enum RuleError {
     TooLong,
     #[error("is not a whole number of milliseconds")]
     TooFine,
+    #[error("is below the minimum 1s")]
+    WindowTooShort,
+    #[error("is over the maximum 9600h")]
+    WindowTooLong,
+}
+
+/// The windows of objectives: what every list of windows can be asked for.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+const WINDOW_MAX: Duration = Duration::from_secs(9_600 * 3_600);
+
+/// A duration of 1 s to 9600 h, in whole milliseconds.
+pub(crate) fn window(text: &str) -> Result<Duration, RuleError> {
+    match duration::parse(text) {
+        Ok(duration) if duration < WINDOW_MIN => Err(RuleError::WindowTooShort),
+        Ok(duration) if duration > WINDOW_MAX => Err(RuleError::WindowTooLong),
+        Ok(duration) if !duration.subsec_nanos().is_multiple_of(1_000_000) => Err(RuleError::TooFine),
+        Ok(duration) => Ok(duration),
+        Err(DurationError::Negative) => Err(RuleError::WindowTooShort),
+        Err(DurationError::TooLong) => Err(RuleError::WindowTooLong),
+        Err(error) => Err(RuleError::Duration(error)),
+    }
 }
 
 /// A duration of 1 s to 24 h, in whole milliseconds.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl, stable_hash};
+use common::{Connection, Interval, Method, ServiceSpec, Source, StatusRange, TargetSpec, TargetUrl, stable_hash};
 
 use crate::urls::canonical_address;
 
@@ -50,22 +51,31 @@ impl Default for Defaults {
     }
 }
 
-/// Validated targets, in the order written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Validated targets and services, in the order written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TargetList {
     /// The targets; no two share a key or a name, except in a file that is read for once.
     pub targets: Vec<TargetSpec>,
+    /// Who answers for what, and what was promised.
+    pub services: Vec<ServiceSpec>,
     /// A hash of what the list means, the same for the same targets in any
     /// order: two workers with different lists notice by it. Secrets are part of
     /// it and cannot be read back from it.
     pub digest: u64,
     /// What is accepted but probably not meant, a line each.
     pub warnings: Vec<String>,
+    /// Files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
 }
 
 impl TargetList {
     pub(crate) fn new(targets: Vec<TargetSpec>, warnings: Vec<String>) -> Self {
-        Self { digest: digest(&targets), targets, warnings }
+        Self { targets, warnings, ..Self::default() }.digested()
+    }
+
+    /// The list with the digest that belongs to it.
+    pub(crate) fn digested(self) -> Self {
+        Self { digest: digest(&self.targets, &self.services), ..self }
     }
 
     /// One target with a name of its own and nothing else said about it.
@@ -121,8 +131,8 @@ fn plain(key: String, url: TargetUrl, defaults: &Defaults, source: Source) -> Ta
     }
 }
 
-/// A hash over every field of every target, ordered by key.
-fn digest(targets: &[TargetSpec]) -> u64 {
+/// A hash over every field of every target, ordered by key, and of every service.
+fn digest(targets: &[TargetSpec], services: &[ServiceSpec]) -> u64 {
     let mut sorted: Vec<_> = targets.iter().collect();
     sorted.sort_by(|a, b| a.key.cmp(&b.key));
     let mut text = String::new();
@@ -156,6 +166,14 @@ fn digest(targets: &[TargetSpec]) -> u64 {
             interval.duration(),
             source.label(),
         );
+        if url.has_secrets() {
+            let _ = writeln!(text, "{}", url.url());
+        }
+    }
+    let mut services: Vec<_> = services.iter().collect();
+    services.sort_by(|a, b| a.name.cmp(&b.name));
+    for service in services {
+        let _ = writeln!(text, "{service:?}");
     }
     stable_hash(&text)
 }

@@ -68,7 +68,7 @@ impl<'t> Fields<'t> {
         }
     }
 
-    /// A scalar field read by `read`, whose error goes after the value.
+    /// A scalar field read by `read`, whose error goes after the value. A secret one is not shown.
     pub(crate) fn value<T, E: Display>(
         &self,
         name: &str,
@@ -78,18 +78,50 @@ impl<'t> Fields<'t> {
     ) -> Option<T> {
         let node = self.get(name)?;
         let path = self.path.field(name);
-        let text = text(node, &path, what, report)?;
-        read(text).map_err(|rule| report.error(node.at, &path, format_args!("{} {rule}", quoted(text)))).ok()
+        let text = secret_text(node, &path, what, report)?;
+        read(text).map_err(|rule| report.error(node.at, &path, format_args!("{} {rule}", shown(node, text)))).ok()
+    }
+
+    /// A scalar field that people see wherever it is used, so that it takes no secret.
+    pub(crate) fn open_value<T, E: Display>(
+        &self,
+        name: &str,
+        what: &str,
+        report: &mut Report,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        open_text(self.get(name)?, &self.path.field(name), what, report)?;
+        self.value(name, what, report, read)
     }
 }
 
-/// The text of a scalar; anything else is reported as not being `what`.
-pub(crate) fn text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
+/// The text of a scalar that people see; anything else is reported as not being `what`,
+/// and a secret as out of place.
+pub(crate) fn open_text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
+    if node.template.is_some() {
+        report.error(
+            node.at,
+            path,
+            "is shown to people, so it takes no ${…}: that is for url, headers, body, and values that are no names",
+        );
+        return None;
+    }
+    secret_text(node, path, what, report)
+}
+
+/// The text of a scalar that may hold a secret and is never shown; anything else is
+/// reported as not being `what`.
+pub(crate) fn secret_text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
     if let Value::Scalar(text, _) = &node.value {
         return Some(text);
     }
     report.error(node.at, path, format_args!("expected {what}, found {}", node.value.kind()));
     None
+}
+
+/// A value, or a piece of it, for people; of a secret one nothing.
+pub(crate) fn shown(node: &Node, text: &str) -> String {
+    if node.template.is_some() { "the value (not shown)".to_owned() } else { quoted(text) }
 }
 
 /// A value for people: quoted, escaped, not too long.
@@ -98,7 +130,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// The known name that somebody who wrote `name` probably meant.
-fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
     // The distance is quadratic in the length, and a long name is no typing error.
     if name.len() > 40 {
         return None;

@@ -1,5 +1,6 @@
 //! What is wrong with a file, each problem with its place in it.
 
+use std::collections::HashSet;
 use std::fmt::{self, Display};
 
 use super::Mode;
@@ -32,15 +33,20 @@ pub(crate) struct Report<'n> {
     mode: Mode,
     errors: Vec<(Place, String)>,
     warnings: Vec<(Place, String)>,
+    /// Values that nothing more is said about.
+    spoilt: HashSet<Place>,
 }
 
 impl<'n> Report<'n> {
     pub(crate) fn new(name: &'n str, mode: Mode) -> Self {
-        Self { name, mode, errors: Vec::new(), warnings: Vec::new() }
+        Self { name, mode, errors: Vec::new(), warnings: Vec::new(), spoilt: HashSet::new() }
     }
 
     /// Notes what makes the file unusable. `message` must show no secret.
     pub(crate) fn error(&mut self, at: Place, path: &Path, message: impl Display) {
+        if self.spoilt.contains(&at) {
+            return;
+        }
         let line = self.line(at, path, message);
         self.errors.push((at, line));
     }
@@ -49,6 +55,12 @@ impl<'n> Report<'n> {
     pub(crate) fn warning(&mut self, at: Place, path: &Path, message: impl Display) {
         let line = self.line(at, path, message);
         self.warnings.push((at, line));
+    }
+
+    /// Notes that a value could not be had at all. What follows from that is not noted.
+    pub(crate) fn spoilt(&mut self, at: Place, path: &Path, message: impl Display) {
+        self.error(at, path, message);
+        self.spoilt.insert(at);
     }
 
     /// Notes what a service must not start with, and a single run may.

@@ -5,7 +5,7 @@ use std::fmt;
 use common::{Method, StatusRange};
 use http::{HeaderName, HeaderValue};
 
-use super::fields::{Fields, quoted, text};
+use super::fields::{Fields, quoted, secret_text, shown};
 use super::report::{Path, Report};
 use super::tree::{Node, Value};
 
@@ -66,7 +66,7 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
             Ok(_) => {}
         }
         let path = mapping.path.field(name);
-        let Some(value) = text(&entry.value, &path, "a text", report) else {
+        let Some(value) = secret_text(&entry.value, &path, "a text", report) else {
             continue;
         };
         if value.contains(['\r', '\n']) {
@@ -87,7 +87,7 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
 pub(crate) fn body(fields: &Fields, method: Method, report: &mut Report) -> Option<String> {
     let node = fields.get("body").filter(|node| node.value != Value::Null)?;
     let path = fields.path.field("body");
-    let body = text(node, &path, "a text (quote it, or write it as a block after |)", report)?;
+    let body = secret_text(node, &path, "a text (quote it, or write it as a block after |)", report)?;
     if body.contains('\0') {
         report.error(node.at, &path, "the value (not shown) has a NUL character");
     }
@@ -105,13 +105,13 @@ pub(crate) fn expect_status(fields: &Fields, report: &mut Report) -> Option<Vec<
     let path = fields.path.field("expect_status");
     let mut ranges = Vec::new();
     let mut read = |node: &Node, path: &Path, report: &mut Report| {
-        let Some(text) = text(node, path, "a status code or a range", report) else {
+        let Some(text) = secret_text(node, path, "a status code or a range", report) else {
             return;
         };
         for part in text.split(',') {
             match status_range(part) {
                 Some(range) => ranges.push(range),
-                None => report.error(node.at, path, format_args!("{} {STATUS_RULE}", quoted(part.trim()))),
+                None => report.error(node.at, path, format_args!("{} {STATUS_RULE}", shown(node, part.trim()))),
             }
         }
     };

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl};
+use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl, UrlError};
 
-use super::fields::{Fields, quoted, text};
+use super::fields::{Fields, quoted, secret_text};
 use super::report::{Path, Report};
-use super::request;
 use super::tree::{Node, Value};
+use super::{expand, request};
 use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES};
 use crate::urls;
@@ -123,7 +123,7 @@ fn check_timeout(fields: &Fields, timeout: Duration, interval: Interval, report:
     }
 }
 
-fn required<'t>(fields: &Fields<'t>, name: &str, report: &mut Report) -> Option<&'t Node> {
+pub(crate) fn required<'t>(fields: &Fields<'t>, name: &str, report: &mut Report) -> Option<&'t Node> {
     let node = fields.get(name);
     if node.is_none() {
         report.error(fields.node.at, &fields.path.field(name), "is missing");
@@ -133,14 +133,17 @@ fn required<'t>(fields: &Fields<'t>, name: &str, report: &mut Report) -> Option<
 
 fn url(fields: &Fields, node: &Node, report: &mut Report) -> Option<TargetUrl> {
     let path = fields.path.field("url");
-    let text = text(node, &path, "a URL", report)?;
-    let url = urls::parse_one(text)
-        .map_err(|rule| {
+    let text = secret_text(node, &path, "a URL", report)?;
+    let url = match &node.template {
+        Some(template) => TargetUrl::parse_with_secrets(text, &expand::without_userinfo(template))
+            .map_err(|rule| report.error(node.at, &path, format_args!("the value (not shown) {}", no_detail(&rule)))),
+        None => urls::parse_one(text).map_err(|rule| {
             let shown = quoted(&urls::redact(text));
             report.error(node.at, &path, format_args!("{shown} {rule}"));
-        })
-        .ok()?;
-    if url.credentials().is_some() {
+        }),
+    };
+    let url = url.ok()?;
+    if url.credentials().is_some() && node.template.is_none() {
         report.warning(
             node.at,
             &path,
@@ -148,15 +151,24 @@ fn url(fields: &Fields, node: &Node, report: &mut Report) -> Option<TargetUrl> {
              but `headers:` is a better place",
         );
     }
-    if let Some(address) = urls::canonical_address(&url) {
+    if let Some(address) = urls::canonical_address(&url).filter(|_| node.template.is_none()) {
         report.warning(node.at, &path, format_args!("is the address {address}"));
     }
     Some(url)
 }
 
-/// A text that names something: not blank, one line, short enough for an index.
-fn label(fields: &Fields, name: &str, report: &mut Report) -> Option<String> {
-    fields.value(name, "a text", report, |text| {
+/// What is wrong with a URL, less the piece of it that the rule would repeat.
+fn no_detail(rule: &UrlError) -> String {
+    match rule {
+        UrlError::Scheme(_) => "has another scheme than http and https, and only those are probed".to_owned(),
+        UrlError::Syntax(_) => "is not a URL".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A text that names something: not blank, one line, short enough for an index, no secret.
+pub(crate) fn label(fields: &Fields, name: &str, report: &mut Report) -> Option<String> {
+    fields.open_value(name, "a text", report, |text| {
         if text.trim().is_empty() {
             return Err("is blank");
         }
@@ -164,7 +176,7 @@ fn label(fields: &Fields, name: &str, report: &mut Report) -> Option<String> {
     })
 }
 
-fn one_line(text: &str) -> Result<String, &'static str> {
+pub(crate) fn one_line(text: &str) -> Result<String, &'static str> {
     if text.len() > KEY_MAX_BYTES {
         Err("is over 2000 bytes long")
     } else if text.chars().any(char::is_control) {
@@ -187,7 +199,7 @@ fn labels(fields: &Fields, report: &mut Report) -> BTreeMap<String, String> {
         if let Err(rule) = one_line(name) {
             report.error(entry.key_at, &mapping.path, format_args!("{} {rule}", quoted(name)));
         }
-        if let Some(value) = mapping.value(name, "a text", report, one_line) {
+        if let Some(value) = mapping.open_value(name, "a text", report, one_line) {
             labels.insert(name.to_owned(), value);
         }
     }

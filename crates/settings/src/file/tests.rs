@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use common::{Connection, Interval, Method, Source, StatusRange};
+use common::{Connection, EndpointSpec, Goal, Interval, Method, Source, StatusRange};
 use proptest::prelude::*;
 
 use super::*;
@@ -219,7 +219,7 @@ fn a_value_of_the_wrong_type_says_what_is_expected_c12() {
     assert_eq!(
         errors("{targets: [], services: x, version: 2}"),
         [
-            "c.yaml:1:25: services: expected a list or a mapping, found a text",
+            "c.yaml:1:25: services: expected a list of services, found a text",
             "c.yaml:1:37: version: \"2\" is no version this release reads: write 1",
         ]
     );
@@ -420,9 +420,103 @@ fn aliases_and_merge_keys_share_fields() {
 }
 
 #[test]
-fn services_are_accepted_and_said_to_be_unused() {
-    let list = list("targets: []\nservices: {shop: {objective: 99.9}}\n");
-    assert_eq!(list.warnings, ["c.yaml:2:11: services: is not used by this release"]);
+fn services_say_who_answers_and_what_was_promised() {
+    let list = list(
+        r#"
+services:
+  - name: shop
+    owner: {name: Shop team, email: shop@example.org}
+    objective: 99.9
+    window: 1h
+    endpoints:
+      - POST /orders
+      - {resource: cart, objective: 99.5%}
+  - name: search
+targets:
+  - {name: cart, url: http://a/}
+  - {name: find, url: http://b/, service: search}
+"#,
+    );
+    assert!(list.warnings.is_empty(), "{:?}", list.warnings);
+    let [shop, search] = list.services.as_slice() else { panic!("{list:?}") };
+    assert_eq!(shop.owner_name.as_deref(), Some("Shop team"));
+    assert_eq!(shop.owner_email.as_deref(), Some("shop@example.org"));
+    let goal = |objective, hours: u64| Goal {
+        objective_nano: Some(objective),
+        window: Some(Duration::from_secs(hours * 3_600)),
+    };
+    assert_eq!(shop.goal, goal(999_000_000, 1));
+    let endpoint =
+        |verb: &str, resource: &str, goal| EndpointSpec { verb: verb.into(), resource: resource.into(), goal };
+    assert_eq!(
+        shop.endpoints,
+        [endpoint("POST", "/orders", goal(999_000_000, 1)), endpoint("GET", "cart", goal(995_000_000, 1))]
+    );
+    assert_eq!((search.goal, search.endpoints.len()), (Goal::default(), 0));
+    assert_eq!(list.targets[0].service.as_deref(), Some("shop"), "its endpoint is listed there");
+    assert_eq!(list.targets[1].service.as_deref(), Some("search"));
+}
+
+#[test]
+fn every_problem_of_services_is_reported_with_its_place() {
+    let text = "\
+targets:
+  - {name: cart, url: http://a/, service: search}
+  - {name: b, url: http://b/, service: serach}
+services:
+  - {name: shop, owner: {email: nobody}, window: 0, endpoints: [GET, \"GET cart\", {verb: GET}, 7]}
+  - {name: shop, objektive: 99}
+  - {name: search, window: 9601h, endpoints: [\"GET /x\", {resource: /x}]}
+  - shop
+";
+    assert_eq!(
+        errors(text),
+        [
+            "c.yaml:5:33: services[0].owner.email: \"nobody\" is no address: write one like team@example.org",
+            "c.yaml:5:50: services[0].window: \"0\" is below the minimum 1s",
+            "c.yaml:5:65: services[0].endpoints[0]: \"GET\" is no endpoint: write one like GET /cart",
+            "c.yaml:5:70: services[0].endpoints[1]: \"GET cart\" is a target, and that names the service \"search\"",
+            "c.yaml:5:82: services[0].endpoints[2].resource: is missing",
+            "c.yaml:5:95: services[0].endpoints[3]: \"7\" is no endpoint: write one like GET /cart",
+            "c.yaml:6:5: services[1]: the service \"shop\" is given twice: line 5 and line 6",
+            "c.yaml:6:18: services[1].objektive: unknown field; did you mean `objective`?",
+            "c.yaml:7:28: services[2].window: \"9601h\" is over the maximum 9600h",
+            "c.yaml:7:57: services[2].endpoints[1]: \"GET /x\" is given twice: line 7 and line 7",
+            "c.yaml:8:5: services[3]: expected a mapping with name, found a text",
+        ]
+    );
+}
+
+#[test]
+fn a_target_of_a_service_that_is_not_listed_is_a_warning_c42() {
+    let list = list("services: [{name: search}]\ntargets: [{name: a, url: http://a/, service: serach}]\n");
+    assert_eq!(
+        list.warnings,
+        ["c.yaml:2:11: targets[0].service: \"serach\" is none of `services:` and gets the usual objective; \
+          did you mean \"search\"?"]
+    );
+}
+
+#[test]
+fn objectives_are_percentages_c36() {
+    for (written, problem) in [
+        ("0", "\"0\" promises nothing: write more than 0 and less than 100 percent, such as 99.9"),
+        ("100", "\"100\" leaves no room for one failure: write more than 0 and less than 100 percent, such as 99.9"),
+        ("101", "\"101\" is over 100 percent: write more than 0 and less than 100, such as 99.9"),
+        ("'99,9'", "\"99,9\" has a decimal comma: write 99.9"),
+        ("0.999", "\"0.999\" is a share, and objectives are in percent: write 99.9"),
+        ("abc", "\"abc\" is no percentage: write one like 99.9"),
+        ("[99]", "expected a percentage, found a list"),
+    ] {
+        assert_eq!(
+            errors(&format!("targets: []\nservices:\n  - {{name: shop, objective: {written}}}\n")),
+            [format!("c.yaml:3:29: services[0].objective: {problem}")]
+        );
+    }
+    for written in ["99.9", "99.9%", "'99.9 %'"] {
+        let list = list(&format!("targets: []\nservices: [{{name: shop, objective: {written}}}]\n"));
+        assert_eq!(list.services[0].goal.objective_nano, Some(999_000_000), "{written}");
+    }
 }
 
 #[test]
@@ -445,7 +539,7 @@ proptest! {
             prop::sample::select(vec![
                 "- ", "name: ", "url: ", "http://a/", "interval: ", "5s", "-1", "headers: ", "{",
                 "}", "[", "]", ", ", "\n", "  ", "\t", "\"", "'", "&a ", "*a", "<<: ", "!!int ",
-                "targets: ", "defaults: ", "labels: ", "expect_status: ", "200-299", "|\n", ": ",
+                "targets: ", "defaults: ", "services: ", "objective: ", "endpoints: ", "${", "}", "${A}", "$${", "labels: ", "expect_status: ", "200-299", "|\n", ": ",
                 "# ", "---\n", "é", "\u{0}", "~", "body: ", "key: ", "timeout: ", ".nan", "? ",
             ]),
             0..40,

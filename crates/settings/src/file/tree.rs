@@ -10,7 +10,7 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error, Location, MessageFormatter, Spanned, UserMessageFormatter};
 
 /// Line and column of a value, both from 1; zeros where it is unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(crate) struct Place {
     pub(crate) line: u64,
     pub(crate) column: u64,
@@ -27,6 +27,8 @@ impl From<Location> for Place {
 pub(crate) struct Node {
     pub(crate) at: Place,
     pub(crate) value: Value,
+    /// For a scalar with secrets filled in: the text that names them instead.
+    pub(crate) template: Option<String>,
 }
 
 /// One key and its value.
@@ -235,7 +237,7 @@ fn node(raw: Spanned<Raw>, source: &str) -> Node {
                 .collect(),
         ),
     };
-    Node { at: raw.referenced.into(), value }
+    Node { at: raw.referenced.into(), value, template: None }
 }
 
 /// The source text of a plain scalar.
