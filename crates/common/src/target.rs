@@ -283,6 +283,34 @@ pub struct TargetSpec {
 }
 
 impl TargetSpec {
+    /// How often a target is due where nothing says otherwise.
+    pub const INTERVAL: Interval = Interval(Duration::from_secs(10));
+    /// How long one check may take where nothing says otherwise.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+    /// The slowest success that is still up where nothing says otherwise.
+    pub const DEGRADED_AFTER: Duration = Duration::from_millis(500);
+
+    /// A target of which nothing is said but its key and where it is; the key is its name.
+    pub fn new(key: impl Into<String>, url: TargetUrl) -> Self {
+        let key = key.into();
+        Self {
+            name: key.clone(),
+            key,
+            url,
+            method: Method::default(),
+            headers: Vec::new(),
+            body: None,
+            interval: Self::INTERVAL,
+            timeout: Self::TIMEOUT,
+            degraded_after: Self::DEGRADED_AFTER,
+            expect_status: vec![StatusRange::SUCCESS],
+            connection: Connection::default(),
+            labels: BTreeMap::new(),
+            service: None,
+            source: Source::Env,
+        }
+    }
+
     /// The grid of this target's slots.
     pub fn grid(&self) -> Grid {
         Grid::new(&self.key, self.interval)

@@ -1,6 +1,6 @@
 //! The list of targets a worker is to watch, wherever it was written.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,17 +31,17 @@ pub(crate) const KEY_MAX_BYTES: usize = 2_000;
 
 impl Defaults {
     /// How often a target is due where nothing says otherwise: 10 s.
-    pub const INTERVAL: Duration = Duration::from_secs(10);
+    pub const INTERVAL: Interval = TargetSpec::INTERVAL;
     /// How long one check may take where nothing says otherwise: 5 s.
-    pub const TIMEOUT: Duration = Duration::from_secs(5);
+    pub const TIMEOUT: Duration = TargetSpec::TIMEOUT;
     /// The slowest success that is still up where nothing says otherwise: 500 ms.
-    pub const DEGRADED_AFTER: Duration = Duration::from_millis(500);
+    pub const DEGRADED_AFTER: Duration = TargetSpec::DEGRADED_AFTER;
 }
 
 impl Default for Defaults {
     fn default() -> Self {
         Self {
-            interval: Interval::new(Self::INTERVAL).expect("10 s lies between 1 s and 24 h"),
+            interval: Self::INTERVAL,
             timeout: Self::TIMEOUT,
             degraded_after: Self::DEGRADED_AFTER,
             method: Method::default(),
@@ -114,20 +114,14 @@ impl TargetList {
 /// A target that is as the defaults say; its key is its name.
 fn plain(key: String, url: TargetUrl, defaults: &Defaults, source: Source) -> TargetSpec {
     TargetSpec {
-        name: key.clone(),
-        key,
-        url,
         method: defaults.method,
-        headers: Vec::new(),
-        body: None,
         interval: defaults.interval,
         timeout: defaults.timeout.min(defaults.interval.duration()),
         degraded_after: defaults.degraded_after,
         expect_status: defaults.expect_status.clone(),
         connection: defaults.connection,
-        labels: BTreeMap::new(),
-        service: None,
         source,
+        ..TargetSpec::new(key, url)
     }
 }
 

@@ -3,14 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::target::micros_to_utc;
-use common::{
-    Cause, Check, Connection, Interval, Method, Outcome, Phases, Shard, Slot, Source, StatusRange, TargetId,
-    TargetSpec, TargetUrl,
-};
+use common::{Cause, Check, Outcome, Phases, Shard, Slot, Source, StatusRange, TargetId, TargetSpec, TargetUrl};
 use proptest::prelude::*;
 use sqlx::PgPool;
 use store::batches::{self, Gap, GapReason, Written};
@@ -316,20 +312,12 @@ async fn status_is_every_verdict_in_order_of_starts() {
 
 fn target(key: &str) -> TargetSpec {
     TargetSpec {
-        key: key.to_owned(),
-        name: key.to_owned(),
-        url: TargetUrl::parse("http://user:s3cret@example.org/").unwrap(),
-        method: Method::Get,
         headers: vec![("authorization".to_owned(), "s3cret".to_owned())],
         body: Some("s3cret".to_owned()),
-        interval: Interval::new(Duration::from_secs(10)).unwrap(),
-        timeout: Duration::from_secs(5),
-        degraded_after: Duration::from_millis(500),
         expect_status: vec![StatusRange::SUCCESS, StatusRange { from: 301, to: 301 }],
-        connection: Connection::Fresh,
         labels: BTreeMap::from([("team".to_owned(), "core".to_owned())]),
-        service: None,
         source: Source::File,
+        ..TargetSpec::new(key, TargetUrl::parse("http://user:s3cret@example.org/").unwrap())
     }
 }
 

@@ -2,30 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl};
+use common::{Method, Source, TargetSpec, TargetUrl};
 use store::services::{self, Declared};
 use store::targets;
 use store::testing::TestDb;
 
 fn target(name: &str, method: Method, service: Option<&str>) -> TargetSpec {
     TargetSpec {
-        key: name.to_owned(),
-        name: name.to_owned(),
-        url: TargetUrl::parse("http://example.org/").unwrap(),
         method,
-        headers: Vec::new(),
-        body: None,
-        interval: Interval::new(Duration::from_secs(10)).unwrap(),
-        timeout: Duration::from_secs(5),
-        degraded_after: Duration::from_millis(500),
-        expect_status: vec![StatusRange::SUCCESS],
-        connection: Connection::Fresh,
-        labels: BTreeMap::new(),
         service: service.map(str::to_owned),
         source: Source::File,
+        ..TargetSpec::new(name, TargetUrl::parse("http://example.org/").unwrap())
     }
 }
 

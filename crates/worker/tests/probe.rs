@@ -2,11 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Cause, Connection, Interval, Method, Outcome, Source, StatusRange, TargetSpec, TargetUrl};
+use common::{Cause, Connection, Method, Outcome, StatusRange, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -18,22 +17,7 @@ const TIMEOUT: Duration = Duration::from_millis(700);
 
 fn target(url: &str) -> TargetSpec {
     let url = TargetUrl::parse(url).unwrap();
-    TargetSpec {
-        key: url.as_written().to_owned(),
-        name: url.as_written().to_owned(),
-        url,
-        method: Method::Get,
-        headers: Vec::new(),
-        body: None,
-        interval: Interval::new(Duration::from_secs(10)).unwrap(),
-        timeout: TIMEOUT,
-        degraded_after: Duration::from_millis(500),
-        expect_status: vec![StatusRange::SUCCESS],
-        connection: Connection::Fresh,
-        labels: BTreeMap::new(),
-        service: None,
-        source: Source::Env,
-    }
+    TargetSpec { timeout: TIMEOUT, ..TargetSpec::new(url.as_written(), url.clone()) }
 }
 
 async fn check(target: &TargetSpec) -> Probed {

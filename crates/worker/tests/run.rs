@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{
-    Cause, Check, Connection, Interval, Method, Outcome, Slot, Source, StatusRange, TargetId, TargetSpec, TargetUrl,
-};
+use common::{Cause, Check, Interval, Outcome, Slot, Source, TargetId, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use sqlx::PgPool;
 use store::pool::{self, PoolSettings};
@@ -24,20 +22,9 @@ use worker::stats::Stats;
 
 fn target(server: &FaultServer, path: &str) -> TargetSpec {
     TargetSpec {
-        key: path.to_owned(),
-        name: path.to_owned(),
-        url: TargetUrl::parse(&server.url(path)).unwrap(),
-        method: Method::Get,
-        headers: Vec::new(),
-        body: None,
         interval: Interval::new(Duration::from_secs(1)).unwrap(),
         timeout: Duration::from_millis(900),
-        degraded_after: Duration::from_millis(500),
-        expect_status: vec![StatusRange::SUCCESS],
-        connection: Connection::Fresh,
-        labels: BTreeMap::new(),
-        service: None,
-        source: Source::Env,
+        ..TargetSpec::new(path, TargetUrl::parse(&server.url(path)).unwrap())
     }
 }
 

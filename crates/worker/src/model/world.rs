@@ -6,10 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::target::micros_to_utc;
-use common::{
-    Cause, Check, Connection, Interval, Method, Outcome, Phases, Shard, Source, StatusRange, TargetId, TargetSpec,
-    TargetUrl,
-};
+use common::{Cause, Check, Interval, Outcome, Phases, Shard, Source, TargetId, TargetSpec, TargetUrl};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, TryFutureExt};
 use rand::rngs::StdRng;
@@ -611,20 +608,10 @@ impl Worker {
 }
 
 fn spec(index: usize, plan: &TargetPlan) -> TargetSpec {
+    let url = TargetUrl::parse(&format!("http://host{}/{index}", plan.host)).unwrap();
     TargetSpec {
-        key: plan.key.clone(),
-        name: plan.key.clone(),
-        url: TargetUrl::parse(&format!("http://host{}/{index}", plan.host)).unwrap(),
-        method: Method::Get,
-        headers: Vec::new(),
-        body: None,
         interval: Interval::new(Duration::from_millis(plan.interval_ms)).unwrap(),
         timeout: Duration::from_millis(plan.timeout_ms),
-        degraded_after: Duration::from_millis(500),
-        expect_status: vec![StatusRange::SUCCESS],
-        connection: Connection::Fresh,
-        labels: BTreeMap::new(),
-        service: None,
-        source: Source::Env,
+        ..TargetSpec::new(&plan.key, url)
     }
 }
