@@ -1,5 +1,7 @@
 //! Live updates over real sockets: nobody polls, and the numbers move.
 
+mod page;
+
 use std::time::Duration;
 
 use chrono::Utc;
@@ -10,121 +12,10 @@ use store::testing::{Cable, TestDb};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::{Error, Message, http};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::tungstenite::Message;
 
+use self::page::{Page, close_code, connect, connect_with, hear, look, open, say};
 use crate::support::{TOKEN, TestApi, check, store};
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-fn address(api: &TestApi) -> String {
-    format!("{}/api/v1/live", api.base.replace("http", "ws"))
-}
-
-async fn connect(api: &TestApi) -> Socket {
-    connect_async(address(api)).await.unwrap().0
-}
-
-async fn connect_with(api: &TestApi, headers: &[(&'static str, &str)]) -> Result<http::Response<()>, u16> {
-    let mut request = address(api).into_client_request().unwrap();
-    for (name, value) in headers {
-        request.headers_mut().insert(*name, value.parse().unwrap());
-    }
-    match connect_async(request).await {
-        Ok((_, response)) => Ok(response.map(|_| ())),
-        Err(Error::Http(response)) => Err(response.status().as_u16()),
-        Err(error) => panic!("{error}"),
-    }
-}
-
-async fn say(socket: &mut Socket, message: Value) {
-    socket.send(Message::text(message.to_string())).await.unwrap();
-}
-
-/// The next frame with something in it.
-async fn hear(socket: &mut Socket) -> Value {
-    loop {
-        let message = timeout(Duration::from_secs(10), socket.next()).await.expect("a frame within 10 s");
-        match message.unwrap().unwrap() {
-            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Close(frame) => panic!("closed: {frame:?}"),
-            _ => {}
-        }
-    }
-}
-
-/// The code with which the other side closes, and the last error before.
-async fn close_code(socket: &mut Socket) -> (u16, Option<String>) {
-    let mut error = None;
-    loop {
-        let message = timeout(Duration::from_secs(5), socket.next()).await.expect("an end within 5 s");
-        match message {
-            Some(Ok(Message::Text(text))) => {
-                let frame: Value = serde_json::from_str(&text).unwrap();
-                if frame["type"] == "error" {
-                    error = frame["code"].as_str().map(str::to_owned);
-                }
-            }
-            Some(Ok(Message::Close(frame))) => return (frame.unwrap().code.into(), error),
-            Some(Ok(_)) => {}
-            other => panic!("no close frame but {other:?}"),
-        }
-    }
-}
-
-/// What a page does with frames.
-#[derive(Default)]
-struct Page {
-    seq: u64,
-    data: Map<String, Value>,
-    snapshots: usize,
-}
-
-impl Page {
-    fn take(&mut self, frame: &Value) {
-        match frame["type"].as_str().unwrap() {
-            "snapshot" => {
-                self.data = frame["data"].as_object().unwrap().clone();
-                self.snapshots += 1;
-            }
-            "delta" => {
-                assert_eq!(frame["base"], self.seq, "a delta leads on from what the client holds");
-                for (name, value) in frame["set"].as_object().unwrap() {
-                    self.data.insert(name.clone(), value.clone());
-                }
-                for (name, changes) in frame["rows"].as_object().unwrap() {
-                    let by = if name == "targets" { "key" } else { "name" };
-                    let rows = self.data[name].as_array_mut().unwrap();
-                    rows.retain(|row| !changes["gone"].as_array().unwrap().contains(&row[by]));
-                    for put in changes["put"].as_array().unwrap() {
-                        match rows.iter_mut().find(|row| row[by] == put[by]) {
-                            Some(row) => *row = put.clone(),
-                            None => rows.push(put.clone()),
-                        }
-                    }
-                }
-            }
-            other => panic!("{other}"),
-        }
-        self.seq = frame["seq"].as_u64().unwrap();
-    }
-
-    async fn until(&mut self, socket: &mut Socket, what: impl Fn(&Map<String, Value>) -> bool) {
-        let begun = Instant::now();
-        while !what(&self.data) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", self.data);
-            self.take(&hear(socket).await);
-        }
-    }
-
-    fn without_order(mut self) -> Map<String, Value> {
-        if let Some(Value::Array(rows)) = self.data.get_mut("targets") {
-            rows.sort_by_key(|row| row["key"].to_string());
-        }
-        self.data
-    }
-}
 
 fn ago(seconds: i64) -> i64 {
     Utc::now().timestamp_micros() - seconds * 1_000_000
@@ -140,10 +31,7 @@ async fn numbers_move_after_a_batch_is_stored_without_anybody_asking() {
     let db = TestDb::new().await;
     store(&db, &[check(1, ago(1), Outcome::Up)]).await;
     let api = TestApi::start(&db.url).await;
-    let mut socket = connect(&api).await;
-    say(&mut socket, json!({"subscribe": "overview"})).await;
-    let mut page = Page::default();
-    page.take(&hear(&mut socket).await);
+    let (mut socket, mut page) = open(&api).await;
     assert_eq!(page.data["counts"], json!({"targets": 2, "up": 1, "degraded": 0, "down": 0, "unknown": 1}));
     assert_eq!(page.data["attention"][0]["key"], "b");
 
@@ -170,8 +58,7 @@ async fn deltas_applied_to_a_snapshot_are_a_fresh_snapshot() {
     store(&db, &[check(1, ago(2), Outcome::Up)]).await;
     sqlx::query("update target set interval_ms = 60000, timeout_ms = 500").execute(&db.pool).await.unwrap();
     let api = TestApi::start(&db.url).await;
-    let mut socket = connect(&api).await;
-    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut socket = look(&api).await;
     let mut page = Page::default();
     let outcomes =
         [Outcome::Up, Outcome::Down(Cause::Status), Outcome::Degraded, Outcome::Missed, Outcome::Down(Cause::Dns)];
@@ -217,10 +104,7 @@ async fn deltas_applied_to_a_snapshot_are_a_fresh_snapshot() {
     }
     assert_eq!(page.snapshots, 1);
     // And all of it is what the same api shows to somebody new at the same state.
-    let mut second = connect(&api).await;
-    say(&mut second, json!({"subscribe": "overview"})).await;
-    let mut theirs = Page::default();
-    theirs.take(&hear(&mut second).await);
+    let (mut second, mut theirs) = open(&api).await;
     while page.seq != theirs.seq {
         if page.seq < theirs.seq {
             page.take(&hear(&mut socket).await);
@@ -238,10 +122,7 @@ async fn a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
     let db = TestDb::new().await;
     store(&db, &[check(1, ago(1), Outcome::Up)]).await;
     let api = TestApi::start(&db.url).await;
-    let mut socket = connect(&api).await;
-    say(&mut socket, json!({"subscribe": "overview"})).await;
-    let mut page = Page::default();
-    page.take(&hear(&mut socket).await);
+    let (socket, mut page) = open(&api).await;
     drop(socket);
     sleep(Duration::from_millis(600)).await;
 
@@ -339,10 +220,7 @@ async fn a_stop_closes_every_line_at_once_and_says_so() {
     let api = TestApi::start(&db.url).await;
     let mut sockets = Vec::new();
     for _ in 0..5 {
-        let mut socket = connect(&api).await;
-        say(&mut socket, json!({"subscribe": "overview"})).await;
-        hear(&mut socket).await;
-        sockets.push(socket);
+        sockets.push(open(&api).await.0);
     }
     // One that would not notice.
     let deaf = connect(&api).await;
@@ -365,10 +243,8 @@ async fn who_never_reads_is_dropped_and_the_others_do_not_notice() {
     let db = TestDb::new().await;
     store(&db, &[check(1, ago(1), Outcome::Up)]).await;
     let api = TestApi::start(&db.url).await;
-    let mut deaf = connect(&api).await;
-    say(&mut deaf, json!({"subscribe": "overview"})).await;
-    let mut socket = connect(&api).await;
-    say(&mut socket, json!({"subscribe": "overview"})).await;
+    let mut deaf = look(&api).await;
+    let mut socket = look(&api).await;
     let begun = Instant::now();
     let mut last = Instant::now();
     // A ping after 15 s, and 10 s for the answer.
@@ -398,10 +274,7 @@ async fn the_overview_goes_on_when_postgres_comes_back() {
     sqlx::query("update target set interval_ms = 60000").execute(&db.pool).await.unwrap();
     let cable = Cable::to(&db).await;
     let api = TestApi::start(cable.url()).await;
-    let mut socket = connect(&api).await;
-    say(&mut socket, json!({"subscribe": "overview"})).await;
-    let mut page = Page::default();
-    page.take(&hear(&mut socket).await);
+    let (mut socket, mut page) = open(&api).await;
     cable.cut();
     loop {
         let frame = hear(&mut socket).await;

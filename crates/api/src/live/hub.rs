@@ -1,0 +1,296 @@
+//! Who looks at what, and the work that keeps it current.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::Serialize;
+use serde_json::Value;
+use store::doorbell::Doorbell;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::bell::Bell;
+use super::published::{Published, ViewName};
+use crate::error::ApiError;
+use crate::overview::Fleet;
+use crate::routes::targets;
+use crate::state::{PATIENCE, State, within};
+
+/// Between two states of the overview at least.
+const LEAST: Duration = Duration::from_millis(250);
+
+/// Between two states at most: ages move although nothing is stored.
+const TICK: Duration = Duration::from_secs(1);
+
+/// For how long the overview is kept current after somebody asked for it.
+const INTEREST: Duration = Duration::from_secs(30);
+
+/// Targets that are shown at once, all sockets together.
+const MOST_TARGETS: usize = 64;
+
+/// A target is read for a tenth of the time at most.
+const REST: u32 = 10;
+
+/// The newest there is of a view.
+#[derive(Clone, Default)]
+pub(crate) struct Latest {
+    pub(crate) published: Option<Arc<Published>>,
+    /// How often it could not be computed; grows each second while Postgres is away.
+    pub(crate) failures: u64,
+    /// The last try was one of them.
+    is_away: bool,
+    /// Why there is nothing to show: no target has this key.
+    pub(crate) missing: Option<String>,
+}
+
+type Channel = watch::Sender<Latest>;
+
+/// Puts a state into a channel, after the one that is there.
+fn publish(channel: &Channel, view: ViewName, data: &impl Serialize, begun: Instant) {
+    let Ok(Value::Object(state)) = serde_json::to_value(data) else { return };
+    let before = channel.borrow().published.clone();
+    let published = Arc::new(Published::new(view, state, begun, before.as_deref()));
+    channel.send_modify(|latest| {
+        latest.published = Some(published);
+        latest.missing = None;
+        latest.is_away = false;
+    });
+}
+
+/// The hub of one api.
+#[derive(Clone)]
+pub(crate) struct Hub(Arc<Inner>);
+
+struct Inner {
+    overview: Channel,
+    targets: Mutex<HashMap<String, Arc<Channel>>>,
+    /// When somebody last asked for the overview over HTTP.
+    asked: Mutex<Option<Instant>>,
+    wake: Notify,
+    wake_targets: Notify,
+    sockets: AtomicUsize,
+    stop: CancellationToken,
+}
+
+/// A place for a socket, given back when dropped.
+pub(crate) struct Seat(Hub);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.0.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Sockets at once.
+const MOST_SOCKETS: usize = 1_000;
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Inner {
+            overview: Channel::default(),
+            targets: Mutex::default(),
+            asked: Mutex::default(),
+            wake: Notify::new(),
+            wake_targets: Notify::new(),
+            sockets: AtomicUsize::new(0),
+            stop: CancellationToken::new(),
+        }))
+    }
+
+    /// Ends every socket, and the work.
+    pub(crate) fn stop(&self) {
+        self.0.stop.cancel();
+    }
+
+    pub(crate) fn stopped(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    /// A place for one more socket; `None` when there are too many.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let taken = self.0.sockets.fetch_add(1, Ordering::Relaxed);
+        // Given back by dropping it, also where it is not given out.
+        let seat = Seat(self.clone());
+        (taken < MOST_SOCKETS).then_some(seat)
+    }
+
+    /// Looks at a view; `None` where too many are looked at.
+    pub(crate) fn subscribe(&self, view: &ViewName) -> Option<watch::Receiver<Latest>> {
+        match view {
+            ViewName::Overview => {
+                let receiver = self.0.overview.subscribe();
+                self.0.wake.notify_one();
+                Some(receiver)
+            }
+            ViewName::Target(key) => {
+                let mut targets = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner);
+                targets.retain(|_, channel| channel.receiver_count() > 0);
+                if targets.len() >= MOST_TARGETS && !targets.contains_key(key) {
+                    return None;
+                }
+                let receiver = targets.entry(key.clone()).or_default().subscribe();
+                self.0.wake_targets.notify_one();
+                Some(receiver)
+            }
+        }
+    }
+
+    /// The overview, at most a second and a little old.
+    ///
+    /// # Errors
+    /// 503 while it cannot be computed.
+    pub(crate) async fn overview(&self) -> Result<Arc<Published>, ApiError> {
+        let asked = Instant::now();
+        *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
+        let mut latest = self.0.overview.subscribe();
+        let failures = latest.borrow_and_update().failures;
+        let is_recent =
+            |latest: &Latest| latest.published.clone().filter(|published| published.begun + TICK + LEAST >= asked);
+        if let Some(published) = is_recent(&latest.borrow()) {
+            return Ok(published);
+        }
+        if latest.borrow().is_away {
+            return Err(ApiError::Unavailable("Postgres cannot be reached"));
+        }
+        self.0.wake.notify_one();
+        within(PATIENCE, async {
+            loop {
+                let is_over = tokio::select! {
+                    changed = latest.changed() => changed.is_err(),
+                    () = self.0.stop.cancelled() => true,
+                };
+                if is_over {
+                    return Err(ApiError::Unavailable("the api stops"));
+                }
+                let latest = latest.borrow_and_update();
+                if let Some(published) = is_recent(&latest) {
+                    return Ok(published);
+                }
+                if latest.failures != failures {
+                    return Err(ApiError::Unavailable("Postgres cannot be reached"));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Keeps every view current until [`Hub::stop`].
+    pub(crate) async fn run(&self, state: State) {
+        let work = async { tokio::join!(self.keep_overview(&state), self.keep_targets(&state)) };
+        tokio::select! {
+            _ = work => {}
+            () = self.0.stop.cancelled() => {}
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        let asked = *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.overview.receiver_count() > 0 || asked.is_some_and(|asked| asked.elapsed() < INTEREST)
+    }
+
+    async fn keep_overview(&self, state: &State) {
+        let mut is_away = false;
+        loop {
+            if !self.is_wanted() {
+                // Whoever asks next asks Postgres, whatever it was like before.
+                self.0.overview.send_modify(|latest| latest.is_away = false);
+                self.0.wake.notified().await;
+                continue;
+            }
+            let Err(error) = self.follow(state, &mut is_away).await else { continue };
+            if !is_away {
+                warn!("live updates pause: {}", error.detail());
+                is_away = true;
+            }
+            self.0.overview.send_modify(|latest| {
+                latest.failures += 1;
+                latest.is_away = true;
+            });
+            sleep(TICK).await;
+        }
+    }
+
+    /// Follows what is stored while somebody looks.
+    async fn follow(&self, state: &State, is_away: &mut bool) -> Result<(), ApiError> {
+        // First a connection as any request gets one: it knows about migrations and deadlines.
+        drop(state.database().await?);
+        let listening = timeout(PATIENCE, Doorbell::listen(&state.pool)).await;
+        let bell = Bell::hang(listening.map_err(|_| ApiError::Unavailable("the database did not answer in time"))??);
+        let mut fleet = None;
+        loop {
+            let begun = Instant::now();
+            // What rings from here on is read in the next round.
+            let heard = bell.take();
+            if heard.is_broken {
+                return Err(ApiError::Unavailable("the database closed the connection"));
+            }
+            let overview = within(PATIENCE, async {
+                let mut connection = state.database().await?;
+                let kept = match fleet.take().filter(|_| !heard.is_lost) {
+                    Some(fleet) => Fleet::follow(fleet, &mut connection, &heard.batches).await?,
+                    None => None,
+                };
+                // Read before `now` is taken: as of a moment everything stored before it is in it.
+                let now = Utc::now();
+                let mut kept = match kept {
+                    Some(kept) => kept,
+                    None => Fleet::load(&mut connection, now).await?,
+                };
+                let overview = kept.overview(&mut connection, now).await?;
+                fleet = Some(kept);
+                Ok(overview)
+            })
+            .await?;
+            publish(&self.0.overview, ViewName::Overview, &overview, begun);
+            if std::mem::take(is_away) {
+                info!("live updates go on");
+            }
+            if !self.is_wanted() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = bell.rung() => {}
+                () = sleep_until(begun + TICK) => {}
+            }
+            sleep_until(begun + LEAST).await;
+        }
+    }
+
+    async fn keep_targets(&self, state: &State) {
+        let mut next: HashMap<String, Instant> = HashMap::new();
+        loop {
+            let channels: Vec<_> = {
+                let mut targets = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner);
+                targets.retain(|_, channel| channel.receiver_count() > 0);
+                targets.iter().map(|(key, channel)| (key.clone(), Arc::clone(channel))).collect()
+            };
+            next.retain(|key, _| channels.iter().any(|(known, _)| known == key));
+            for (key, channel) in &channels {
+                let begun = Instant::now();
+                if next.get(key).is_some_and(|next| *next > begun) {
+                    continue;
+                }
+                let detail =
+                    within(PATIENCE, async { targets::detail(&mut *state.database().await?, key, Utc::now()).await });
+                match detail.await {
+                    Ok(detail) => publish(channel, ViewName::Target(key.clone()), &detail, begun),
+                    Err(ApiError::NotFound(message)) => {
+                        channel.send_modify(|latest| latest.missing = Some(message));
+                    }
+                    Err(_) => channel.send_modify(|latest| latest.failures += 1),
+                }
+                next.insert(key.clone(), (begun + TICK).max(Instant::now() + begun.elapsed() * REST));
+            }
+            let soonest = next.values().min().copied();
+            tokio::select! {
+                () = self.0.wake_targets.notified() => {}
+                () = async { match soonest { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
+            }
+        }
+    }
+}
