@@ -10,6 +10,7 @@ mod bell;
 mod contract;
 mod hub;
 mod published;
+mod views;
 
 pub(crate) use hub::{Hub, Latest};
-pub(crate) use published::ViewName;
+pub(crate) use views::{Page, ViewName};

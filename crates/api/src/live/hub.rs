@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
-use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use store::doorbell::Doorbell;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -15,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::bell::Bell;
-use super::published::{Published, ViewName};
+use super::published::Published;
+use super::views::{Page, ViewName, members};
 use crate::error::ApiError;
 use crate::overview::Fleet;
-use crate::routes::targets;
 use crate::state::{PATIENCE, State, within};
 
 /// Between two states of the overview at least.
@@ -30,10 +29,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// For how long the overview is kept current after somebody asked for it.
 const INTEREST: Duration = Duration::from_secs(30);
 
-/// Targets that are shown at once, all sockets together.
-const MOST_TARGETS: usize = 64;
+/// Pages that are shown at once, all sockets together.
+const MOST_PAGES: usize = 64;
 
-/// A target is read for a tenth of the time at most.
+/// A page is read for a tenth of the time at most.
 const REST: u32 = 10;
 
 /// The newest there is of a view.
@@ -51,8 +50,7 @@ pub(crate) struct Latest {
 type Channel = watch::Sender<Latest>;
 
 /// Puts a state into a channel, after the one that is there.
-fn publish(channel: &Channel, view: ViewName, data: &impl Serialize, begun: Instant) {
-    let Ok(Value::Object(state)) = serde_json::to_value(data) else { return };
+fn publish(channel: &Channel, view: ViewName, state: Map<String, Value>, begun: Instant) {
     let before = channel.borrow().published.clone();
     let published = Arc::new(Published::new(view, state, begun, before.as_deref()));
     channel.send_modify(|latest| {
@@ -68,11 +66,11 @@ pub(crate) struct Hub(Arc<Inner>);
 
 struct Inner {
     overview: Channel,
-    targets: Mutex<HashMap<String, Arc<Channel>>>,
+    pages: Mutex<HashMap<Page, Arc<Channel>>>,
     /// When somebody last asked for the overview over HTTP.
     asked: Mutex<Option<Instant>>,
     wake: Notify,
-    wake_targets: Notify,
+    wake_pages: Notify,
     sockets: AtomicUsize,
     stop: CancellationToken,
 }
@@ -93,10 +91,10 @@ impl Hub {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
             overview: Channel::default(),
-            targets: Mutex::default(),
+            pages: Mutex::default(),
             asked: Mutex::default(),
             wake: Notify::new(),
-            wake_targets: Notify::new(),
+            wake_pages: Notify::new(),
             sockets: AtomicUsize::new(0),
             stop: CancellationToken::new(),
         }))
@@ -127,14 +125,14 @@ impl Hub {
                 self.0.wake.notify_one();
                 Some(receiver)
             }
-            ViewName::Target(key) => {
-                let mut targets = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner);
-                targets.retain(|_, channel| channel.receiver_count() > 0);
-                if targets.len() >= MOST_TARGETS && !targets.contains_key(key) {
+            ViewName::Page(page) => {
+                let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
+                pages.retain(|_, channel| channel.receiver_count() > 0);
+                if pages.len() >= MOST_PAGES && !pages.contains_key(page) {
                     return None;
                 }
-                let receiver = targets.entry(key.clone()).or_default().subscribe();
-                self.0.wake_targets.notify_one();
+                let receiver = pages.entry(page.clone()).or_default().subscribe();
+                self.0.wake_pages.notify_one();
                 Some(receiver)
             }
         }
@@ -181,7 +179,7 @@ impl Hub {
 
     /// Keeps every view current until [`Hub::stop`].
     pub(crate) async fn run(&self, state: State) {
-        let work = async { tokio::join!(self.keep_overview(&state), self.keep_targets(&state)) };
+        let work = async { tokio::join!(self.keep_overview(&state), self.keep_pages(&state)) };
         tokio::select! {
             _ = work => {}
             () = self.0.stop.cancelled() => {}
@@ -246,7 +244,7 @@ impl Hub {
                 Ok(overview)
             })
             .await?;
-            publish(&self.0.overview, ViewName::Overview, &overview, begun);
+            publish(&self.0.overview, ViewName::Overview, members(&overview), begun);
             if std::mem::take(is_away) {
                 info!("live updates go on");
             }
@@ -261,34 +259,32 @@ impl Hub {
         }
     }
 
-    async fn keep_targets(&self, state: &State) {
-        let mut next: HashMap<String, Instant> = HashMap::new();
+    async fn keep_pages(&self, state: &State) {
+        let mut next: HashMap<Page, Instant> = HashMap::new();
         loop {
             let channels: Vec<_> = {
-                let mut targets = self.0.targets.lock().unwrap_or_else(PoisonError::into_inner);
-                targets.retain(|_, channel| channel.receiver_count() > 0);
-                targets.iter().map(|(key, channel)| (key.clone(), Arc::clone(channel))).collect()
+                let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
+                pages.retain(|_, channel| channel.receiver_count() > 0);
+                pages.iter().map(|(page, channel)| (page.clone(), Arc::clone(channel))).collect()
             };
-            next.retain(|key, _| channels.iter().any(|(known, _)| known == key));
-            for (key, channel) in &channels {
+            next.retain(|page, _| channels.iter().any(|(known, _)| known == page));
+            for (page, channel) in channels {
                 let begun = Instant::now();
-                if next.get(key).is_some_and(|next| *next > begun) {
+                if next.get(&page).is_some_and(|next| *next > begun) {
                     continue;
                 }
-                let detail =
-                    within(PATIENCE, async { targets::detail(&mut *state.database().await?, key, Utc::now()).await });
-                match detail.await {
-                    Ok(detail) => publish(channel, ViewName::Target(key.clone()), &detail, begun),
+                match within(PATIENCE, page.read(state)).await {
+                    Ok(shown) => publish(&channel, ViewName::Page(page.clone()), shown, begun),
                     Err(ApiError::NotFound(message)) => {
                         channel.send_modify(|latest| latest.missing = Some(message));
                     }
                     Err(_) => channel.send_modify(|latest| latest.failures += 1),
                 }
-                next.insert(key.clone(), (begun + TICK).max(Instant::now() + begun.elapsed() * REST));
+                next.insert(page, (begun + TICK).max(Instant::now() + begun.elapsed() * REST));
             }
             let soonest = next.values().min().copied();
             tokio::select! {
-                () = self.0.wake_targets.notified() => {}
+                () = self.0.wake_pages.notified() => {}
                 () = async { match soonest { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
             }
         }

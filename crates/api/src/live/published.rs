@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::views::ViewName;
+
 /// Deltas that are kept for who fell behind.
 const KEPT: usize = 16;
 
@@ -33,23 +35,6 @@ pub(crate) struct Published {
 struct Delta {
     base: u64,
     frame: Bytes,
-}
-
-/// What is looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum ViewName {
-    Overview,
-    Target(String),
-}
-
-impl ViewName {
-    /// The members that name it in a frame, with the comma before.
-    fn members(&self) -> String {
-        match self {
-            Self::Overview => r#","view":"overview""#.to_owned(),
-            Self::Target(key) => format!(r#","view":"target","key":{}"#, Value::from(key.as_str())),
-        }
-    }
 }
 
 impl Published {

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::error::ApiError;
-use crate::live::{Hub, Latest, ViewName};
+use crate::live::{Hub, Latest, Page, ViewName};
 use crate::state::State;
 
 /// Bytes of a message from a client at most.
@@ -215,7 +215,7 @@ impl Line {
         };
         let (view, since) = match serde_json::from_str(&text) {
             Ok(Request::Overview { since }) => (ViewName::Overview, since),
-            Ok(Request::Target { key, since }) => (ViewName::Target(key), since),
+            Ok(Request::Target { key, since }) => (ViewName::Page(Page::Target(key)), since),
             Err(_) => {
                 return self
                     .refuse("bad_message", r#"say {"subscribe": "overview"}, or "target" with its "key""#)
@@ -225,7 +225,7 @@ impl Line {
         // The old view goes first: it may make the room.
         self.watched = None;
         let Some(latest) = self.hub.subscribe(&view) else {
-            self.say_error("too_many_views", "too many targets are looked at: poll this one").await?;
+            self.say_error("too_many_views", "too many views are looked at: poll this one").await?;
             return Err(End::Close(CloseCode::Again, "too many views"));
         };
         let failures = latest.borrow().failures;
