@@ -209,6 +209,18 @@ pub(crate) fn percentage(ratio: Option<f64>) -> Option<f64> {
     ratio.map(|ratio| (ratio * 100_000.0).round() / 1000.0)
 }
 
+/// Good share of the verdicts in thousandths of a percent, cut off: 100,000 only where none
+/// failed. `None` without a verdict.
+pub(crate) fn uptime(counts: Counts) -> Option<u64> {
+    let (good, verdicts) = (u128::from(counts.up) + u128::from(counts.degraded), u128::from(counts.verdicts()));
+    (good * 100_000).checked_div(verdicts).and_then(|uptime| u64::try_from(uptime).ok())
+}
+
+/// The same in percent.
+pub(crate) fn uptime_percentage(counts: Counts) -> Option<f64> {
+    uptime(counts).map(|thousandths| thousandths as f64 / 1000.0)
+}
+
 /// A window that ends at `now`, read from whatever tells it cheaply: the figures of a summary.
 pub(crate) async fn window(
     connection: &mut PgConnection,
@@ -299,9 +311,25 @@ pub(crate) fn segments(
     } else {
         scope.active.max(1) * window.num_minutes() <= MOST_MINUTES && window <= TimeDelta::days(29)
     };
+    let start = match window <= TimeDelta::days(90) {
+        _ if is_fine_enough => fine,
+        true => Source::Hour,
+        false => Source::Day,
+    };
+    rolled_up(from, to, hours_until, start, fine)
+}
+
+/// Which roll-ups cover `[from, to)`, in order of time: from `start` on to finer ones as far
+/// as each is computed, and `fine` for the rest.
+pub(crate) fn rolled_up(
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    hours_until: Option<DateTime<Utc>>,
+    start: Source,
+    fine: Source,
+) -> Vec<Segment> {
     let hours_end = floor(hours_until.unwrap_or(from).min(to), Source::Hour);
-    let start = if window <= TimeDelta::days(90) { Source::Hour } else { Source::Day };
-    if is_fine_enough || hours_end <= floor(from, start) {
+    if start == fine || hours_end <= floor(from, start) {
         return vec![Segment { source: fine, from: floor(from, fine), to }];
     }
     let mut segments = Vec::new();
@@ -336,6 +364,15 @@ mod tests {
         assert!(segments[0].from <= to - window && segments[segments.len() - 1].to == to, "{segments:?}");
         assert!(segments.windows(2).all(|pair| pair[0].to == pair[1].from), "{segments:?}");
         segments.iter().map(|segment| segment.source).collect()
+    }
+
+    #[test]
+    fn uptime_is_100_only_where_nothing_failed() {
+        let of = |up, down| uptime_percentage(Counts { up, degraded: 1, down, missed: 7, ..Counts::default() });
+        assert_eq!(of(99, 0), Some(100.0));
+        assert_eq!(of(9_999_998, 1), Some(99.999));
+        assert_eq!(of(1, 1), Some(66.666));
+        assert_eq!(uptime_percentage(Counts { missed: 7, ..Counts::default() }), None);
     }
 
     #[test]

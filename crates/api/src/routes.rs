@@ -2,10 +2,12 @@
 
 mod changes;
 mod checks;
+mod days;
 mod docs;
 mod events;
 mod health;
 pub(crate) mod incidents;
+mod latency;
 mod live;
 mod metrics;
 mod overview;
@@ -39,6 +41,8 @@ pub(crate) fn each(routes: &mut impl Routes) {
     routes.add(live::__path_get, live::get);
     routes.add(targets::__path_list, targets::list);
     routes.add(targets::__path_get, targets::get);
+    routes.add(days::__path_get, days::get);
+    routes.add(latency::__path_get, latency::get);
     routes.add(incidents::__path_list, incidents::list);
     routes.add(incidents::__path_get, incidents::get);
     routes.add(services::__path_list, services::list);

@@ -26,6 +26,35 @@ pub fn latency_bucket(elapsed_us: u32) -> usize {
     LATENCY_BOUNDS_MS.partition_point(|bound| *bound < ms)
 }
 
+/// The latency that a share `ratio` of the checks does not exceed, in milliseconds: their
+/// quantile, as far as buckets tell. `None` without a check.
+///
+/// The check of rank `ratio * n` lies in one bucket; within it the checks are taken to be
+/// spread evenly on a logarithmic scale (in the first bucket, which begins at 0, on a
+/// linear one). So the figure is off by a factor of 1.6 at most, which is as wide as a
+/// bucket is; above the last bound, by what lies between that bound and `max_ms`. It never
+/// exceeds `max_ms`, the longest.
+///
+/// Source: Prometheus, `histogram_quantile`, whose histograms with exponential buckets are
+/// read in this way.
+pub fn latency_quantile_ms(buckets: &[i64; LATENCY_BUCKETS], max_ms: f64, ratio: f64) -> Option<f64> {
+    let count: i64 = buckets.iter().sum();
+    let rank = ratio * count as f64;
+    let mut before = 0;
+    for (bucket, here) in buckets.iter().enumerate().filter(|(_, here)| **here > 0) {
+        if rank <= (before + here) as f64 {
+            let part = (rank - before as f64) / *here as f64;
+            let upper = LATENCY_BOUNDS_MS.get(bucket).copied().unwrap_or(max_ms).min(max_ms);
+            let lower = if bucket == 0 { 0.0 } else { LATENCY_BOUNDS_MS[bucket - 1].min(upper) };
+            let told = if lower > 0.0 { lower * (upper / lower).powf(part) } else { upper * part };
+            // A power is rounded.
+            return Some(told.min(upper));
+        }
+        before += here;
+    }
+    None
+}
+
 /// How many slots ended in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -160,6 +189,33 @@ mod tests {
         assert_eq!(latency_bucket(1_001), 1);
         assert_eq!(latency_bucket(25_000_000), LATENCY_BUCKETS - 2);
         assert_eq!(latency_bucket(u32::MAX), LATENCY_BUCKETS - 1);
+    }
+
+    #[test]
+    fn a_quantile_lies_in_the_bucket_of_the_check_it_stands_for() {
+        assert_eq!(latency_quantile_ms(&[0; LATENCY_BUCKETS], 0.0, 0.5), None);
+        let exact = |sorted: &[u32], ratio: f64| sorted[((ratio * sorted.len() as f64).ceil() as usize).max(1) - 1];
+        // Spread evenly, in steps, and all the same; in microseconds.
+        let mut samples = vec![(1..=10_000).map(|n| n * 37).collect(), vec![12_345; 100], vec![400, 700, 30_000_000]];
+        samples.push((0..1_000).map(|n| if n % 20 == 0 { 2_000_000 } else { 20_000 + n }).collect::<Vec<u32>>());
+        for sorted in &mut samples {
+            sorted.sort_unstable();
+            let mut buckets = [0; LATENCY_BUCKETS];
+            sorted.iter().for_each(|elapsed_us| buckets[latency_bucket(*elapsed_us)] += 1);
+            let max_ms = f64::from(sorted[sorted.len() - 1]) / 1000.0;
+            for ratio in [0.01, 0.5, 0.9, 0.95, 0.99, 1.0] {
+                let told = latency_quantile_ms(&buckets, max_ms, ratio).unwrap();
+                let truth = f64::from(exact(sorted, ratio)) / 1000.0;
+                assert!(told <= max_ms, "{told} of at most {max_ms}");
+                let is_near = (truth <= 1.0 && told <= 1.0) || (truth / 1.6..=truth * 1.6).contains(&told);
+                assert!(is_near, "{ratio}: {told} for {truth}");
+            }
+        }
+        // Ten checks between 10 and 16 ms: the middle is half the way on a logarithmic scale.
+        let mut buckets = [0; LATENCY_BUCKETS];
+        buckets[6] = 10;
+        let middle = latency_quantile_ms(&buckets, 1000.0, 0.5).unwrap();
+        assert!((middle - 160_f64.sqrt()).abs() < 1e-9, "{middle}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub mod batches;
 pub mod checks;
 pub mod cursors;
+pub mod days;
 pub mod doorbell;
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod fleet;
 pub mod incidents;
+pub mod latency;
 pub mod leases;
 pub mod overview;
 pub mod partitions;

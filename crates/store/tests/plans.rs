@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
-use store::{batches, checks, cursors, incidents, overview, partitions, rollups, services, workers};
+use store::{batches, checks, cursors, days, incidents, latency, overview, partitions, rollups, services, workers};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -185,6 +185,15 @@ impl Reader {
             assert!(!into.is_empty(), "{name}");
             self.judge(&format!("{name}, {minutes} minutes"));
         }
+
+        let (from, step) = ((now - TimeDelta::days(DAYS)).date_naive(), TimeDelta::hours(1));
+        for targets in [vec![7], (1..=20).collect()] {
+            assert!(!days::counts(&mut self.connection, &targets, from, now).await.unwrap().is_empty());
+            self.judge("days of some targets");
+        }
+        let minutes = Segment { source: Source::Minute, from: now - TimeDelta::days(1), to: now };
+        latency::read(&mut self.connection, TargetId(7), minutes, step, &mut BTreeMap::new()).await.unwrap();
+        self.judge("a target's latency");
 
         for (hours, limit) in [(0, 500), (6, 10_001)] {
             let (fleet, label, one) = (None, Some(&label), Some(&one));

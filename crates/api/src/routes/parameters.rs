@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use actix_web::error::QueryPayloadError;
 use chrono::{DateTime, TimeDelta, Utc};
-use store::windows::Which;
+use common::TargetId;
+use store::PgConnection;
+use store::windows::{self, Scope, Which};
 
 use crate::error::ApiError;
 
@@ -18,13 +20,18 @@ pub(super) fn explain(error: &QueryPayloadError) -> String {
 
 /// A whole number from 1 to `most`.
 pub(super) fn limit(raw: Option<&str>, most: i64) -> Result<Option<i64>, ApiError> {
+    whole("limit", raw, most)
+}
+
+/// A whole number from 1 to `most`, under a name of its own.
+pub(super) fn whole(name: &'static str, raw: Option<&str>, most: i64) -> Result<Option<i64>, ApiError> {
     let Some(raw) = raw else { return Ok(None) };
     match raw.parse() {
-        Ok(limit) if (1..=most).contains(&limit) => Ok(Some(limit)),
+        Ok(number) if (1..=most).contains(&number) => Ok(Some(number)),
         _ => Err(ApiError::Parameter {
-            name: "limit",
+            name,
             code: "out_of_range",
-            message: format!("limit is a whole number from 1 to {most}"),
+            message: format!("{name} is a whole number from 1 to {most}"),
         }),
     }
 }
@@ -83,6 +90,18 @@ pub(super) fn which<'a>(target: Option<&'a str>, label: Option<&'a str>) -> Resu
             .ok_or_else(|| bad("label is a name and a value, like team:shop")),
         (None, None) => Ok(Which::Fleet),
     }
+}
+
+/// The target with this key, if it is probed, and the scope of its windows.
+///
+/// # Errors
+/// 404 where there is none.
+pub(super) async fn probed(connection: &mut PgConnection, key: &str) -> Result<(TargetId, Scope), ApiError> {
+    let which = Which::Key(key);
+    let scope = windows::scope(connection, which).await?.filter(|scope| scope.active > 0);
+    let scope = scope.ok_or_else(|| nobody(which))?;
+    let target_id = scope.targets.as_deref().and_then(<[i32]>::first).copied().ok_or_else(|| nobody(which))?;
+    Ok((TargetId(target_id), scope))
 }
 
 /// There is no such target.

@@ -135,13 +135,27 @@ async fn answer(state: &State, query: &Query, now: DateTime<Utc>) -> Result<Answ
     })
 }
 
+/// The smallest step people read easily that gives few enough points over a window.
+pub(super) fn readable_step(window: TimeDelta, source: Source) -> TimeDelta {
+    let fits = |step: &i64| *step >= least_step(source) && points(window, *step) <= MOST_POINTS;
+    TimeDelta::seconds(STEPS.into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1]))
+}
+
+/// How fine a source can be cut, in seconds.
+fn least_step(source: Source) -> i64 {
+    source.bucket().max(TimeDelta::seconds(1)).num_seconds()
+}
+
+/// One more than the window holds, because steps do not begin where it does.
+fn points(window: TimeDelta, step: i64) -> i64 {
+    window.num_seconds() / step + 2
+}
+
 /// The step asked for, or the smallest readable one that gives few enough points.
 fn step(raw: Option<&str>, window: TimeDelta, source: Source) -> Result<TimeDelta, ApiError> {
-    let least = source.bucket().max(TimeDelta::seconds(1)).num_seconds();
-    // One more than the window holds, because steps do not begin where it does.
-    let points = |step: i64| window.num_seconds() / step + 2;
-    let fits = |step: &i64| *step >= least && points(*step) <= MOST_POINTS;
-    let suggested = STEPS.into_iter().find(fits).unwrap_or(STEPS[STEPS.len() - 1]);
+    let least = least_step(source);
+    let suggested = readable_step(window, source).num_seconds();
+    let fits = |step: &i64| *step >= least && points(window, *step) <= MOST_POINTS;
     let Some(raw) = raw else { return Ok(TimeDelta::seconds(suggested)) };
     let asked = settings::duration::parse(raw).ok().and_then(|step| i64::try_from(step.as_secs()).ok());
     match asked {

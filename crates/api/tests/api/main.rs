@@ -5,6 +5,7 @@
 mod checks;
 mod dashboard;
 mod health;
+mod history;
 mod incidents;
 mod live;
 mod metrics;

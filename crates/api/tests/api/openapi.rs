@@ -145,6 +145,7 @@ async fn the_document_names_every_parameter_and_its_examples_are_accepted() {
     let document = api.json("/api/openapi.json").await;
     let mut asked = 0;
     for (path, operation) in operations(&document) {
+        let path = path.replace("{key}", "home");
         let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
         let in_query = parameters.iter().filter(|parameter| parameter["in"] == "query");
         let mut names = BTreeSet::new();
@@ -257,6 +258,9 @@ async fn answers_are_what_the_document_says() {
     for path in reads {
         promise.is_kept(&api, path, "", 200).await;
     }
+    for path in ["/api/v1/targets/{key}/days", "/api/v1/targets/{key}/latency"] {
+        promise.is_kept(&api, path, "", 200).await;
+    }
     let detail = promise.is_kept(&api, "/api/v1/targets/{key}", "", 200).await;
     assert!(detail["windows"][0].get("status_codes").is_some());
     // from roll-ups as from rows,
@@ -273,6 +277,7 @@ async fn answers_are_what_the_document_says() {
         ("/status", "?nonsense=1", 400),
         ("/healthz", "?%00", 400),
         ("/api/v1/checks", "?target=nobody", 404),
+        ("/api/v1/targets/{key}/days", "?days=0", 400),
         ("/api/v1/summary", "?label=team:none", 404),
         ("/api/v1/summary", "?window=24h&step=1s", 422),
     ] {
