@@ -10,7 +10,7 @@ COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker c
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: ## Run everything in one process: worker, api and a private Postgres (settings: .env)
@@ -39,6 +39,13 @@ e2e: ## Try the dashboard in a Chromium, against a real lookout (about a minute)
 demo: ## Run fantastic, a service that fails about every fourth time, on port 12345
 	@scripts/setup.sh build
 	$(CARGO) run --release --locked -- demo fantastic
+
+.PHONY: run_local
+run_local: ## Run the demonstration without containers: functions to watch, one broken and mended
+	@scripts/setup.sh run
+	@scripts/dashboard.sh if-possible
+	$(CARGO) build --release --locked
+	@scripts/run_local.sh
 
 .PHONY: bench
 bench: ## Measure lookout replay beside bare loops, wc and jq (a few minutes)

@@ -223,7 +223,8 @@ impl Service {
         let fails = rand::random_bool(state.fail);
         let status = if fails { 500 } else { 200 };
         self.metrics.called(function, status, took);
-        let call_ms = took.as_secs_f64() * 1000.0;
+        // To the microsecond: more is noise.
+        let call_ms = (took.as_secs_f64() * 1e6).round() / 1000.0;
         if fails {
             tracing::error!(function = function.name(), status, call_ms, "{called} failed on purpose");
         } else {

@@ -5,11 +5,12 @@
 //! repairs the function and waits until the incident is over. What it prints is what
 //! lookout answered.
 
+use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
-use reqwest::{Client, Response};
+use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -84,7 +85,8 @@ pub struct Change {
 pub async fn run(args: &StoryArgs, stop: &CancellationToken) -> anyhow::Result<Option<Incident>> {
     let story = Story { args, client: crate::client::client(PATIENCE)? };
     // Its incidents of before are not ours.
-    let known = story.incidents().await?.iter().map(|incident| incident.id).max().unwrap_or(0);
+    let Some(answering) = stop.run_until_cancelled(story.answering()).await else { return Ok(None) };
+    let known = answering?.iter().map(|incident| incident.id).max().unwrap_or(0);
     let result = stop.run_until_cancelled(story.play(known)).await.transpose();
     if !matches!(result, Ok(Some(_))) {
         let _ = story.control(0.0).await;
@@ -121,7 +123,22 @@ impl Story<'_> {
         if (named(&closed.breaking), named(&closed.fix)) != (breaking.clone(), fixing.clone()) {
             bail!("but it was {breaking} and {fixing}");
         }
+        let mttr = self.get("/api/v1/reports/mttr").await?;
+        eprintln!("mean time to repair of {service}: {} s", mttr["mttr"]);
         Ok(closed)
+    }
+
+    /// The incidents there are as soon as lookout answers at all: it may still start.
+    async fn answering(&self) -> anyhow::Result<Vec<Incident>> {
+        let deadline = Instant::now() + self.args.patience;
+        loop {
+            match self.incidents().await {
+                Err(error) if error.downcast_ref::<NotYet>().is_some() && Instant::now() < deadline => {
+                    sleep(LOOK_EVERY).await;
+                }
+                incidents => return incidents,
+            }
+        }
     }
 
     /// Tells lookout of a commit.
@@ -150,12 +167,20 @@ impl Story<'_> {
         struct Page {
             incidents: Vec<Incident>,
         }
-        let service: String = url::form_urlencoded::byte_serialize(self.args.service.as_bytes()).collect();
-        let url = format!("{}/api/v1/incidents?service={service}&limit=10", self.args.lookout);
-        let request = self.client.get(&url).bearer_auth(&self.args.token);
-        let answer = taken(request.send().await.with_context(|| format!("cannot reach {url}"))?).await?;
-        let page: Page = serde_json::from_value(answer).with_context(|| format!("{url} does not answer incidents"))?;
+        let page: Page = serde_json::from_value(self.get("/api/v1/incidents").await?)?;
         Ok(page.incidents)
+    }
+
+    /// What lookout answers about the service.
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        let service: String = url::form_urlencoded::byte_serialize(self.args.service.as_bytes()).collect();
+        let url = format!("{}{path}?service={service}", self.args.lookout);
+        let sent = self.client.get(&url).bearer_auth(&self.args.token).send().await;
+        let answer = sent.context(NotYet).with_context(|| format!("cannot reach {url}"))?;
+        if answer.status() == StatusCode::SERVICE_UNAVAILABLE {
+            return Err(anyhow!("{url} answered {}", answer.status()).context(NotYet));
+        }
+        taken(answer).await
     }
 
     async fn until(&self, is_it: impl Fn(&Incident) -> bool) -> anyhow::Result<Incident> {
@@ -169,6 +194,16 @@ impl Story<'_> {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Nobody answers, or not yet.
+#[derive(Debug)]
+struct NotYet;
+
+impl fmt::Display for NotYet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lookout does not answer")
     }
 }
 
