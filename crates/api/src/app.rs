@@ -18,7 +18,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::guard::guard;
-use crate::live::Hub;
+use crate::live::{self, Hub};
 use crate::openapi::Document;
 use crate::routes;
 use crate::state::State;
@@ -48,7 +48,7 @@ impl Api {
         let Config { database_url, listen } = config;
         let pool = pool::lazy(&database_url, &PoolSettings::API)
             .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
-        let state = State { pool, migrated: Arc::default(), hub: Hub::new() };
+        let state = State { pool, migrated: Arc::default(), hub: Hub::new(live::CLIENT_PATIENCE) };
         let wanted = listen.addr;
         let document = web::Data::new(Document::new(listen.public_read));
         let (shared, settings) = (web::Data::new(state.clone()), web::Data::new(listen));
@@ -61,7 +61,9 @@ impl Api {
                 .wrap(from_fn(guard))
                 .configure(routes::configure)
         })
-        .on_connect(routes::on_connect)
+        .on_connect(live::on_connect)
+        // What it writes at once it keeps room for, in each connection.
+        .h1_write_buffer_size(live::PIECE)
         .workers(2)
         .disable_signals()
         .shutdown_timeout(STOP_GRACE_SECONDS)

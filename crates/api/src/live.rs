@@ -8,9 +8,16 @@
 mod bell;
 #[cfg(test)]
 mod contract;
+mod cord;
 mod hub;
+mod line;
+mod outgoing;
 mod published;
+#[cfg(test)]
+mod tests;
 mod views;
 
-pub(crate) use hub::{Hub, Latest};
-pub(crate) use views::{Page, ViewName};
+pub(crate) use cord::{Cord, on_connect};
+pub(crate) use hub::{CLIENT_PATIENCE, Hub};
+pub(crate) use line::Line;
+pub(crate) use outgoing::PIECE;

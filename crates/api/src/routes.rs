@@ -29,8 +29,6 @@ use utoipa_actix_web::OpenApiFactory;
 use crate::assets;
 use crate::error::ApiError;
 
-pub(crate) use live::on_connect;
-
 /// Every route, once: this line serves it and puts it into the document. What stands
 /// first, with underscores, is what `utoipa::path` made of the handler's description.
 pub(crate) fn each(routes: &mut impl Routes) {

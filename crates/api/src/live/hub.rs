@@ -20,6 +20,9 @@ use crate::error::ApiError;
 use crate::overview::Fleet;
 use crate::state::{PATIENCE, State, within};
 
+/// How long a client may take to subscribe, to take a piece of a frame, and to answer a ping.
+pub(crate) const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Between two states of the overview at least.
 const LEAST: Duration = Duration::from_millis(250);
 
@@ -72,6 +75,7 @@ struct Inner {
     wake: Notify,
     wake_pages: Notify,
     sockets: AtomicUsize,
+    patience: Duration,
     stop: CancellationToken,
 }
 
@@ -88,7 +92,8 @@ impl Drop for Seat {
 const MOST_SOCKETS: usize = 1_000;
 
 impl Hub {
-    pub(crate) fn new() -> Self {
+    /// A hub whose clients have so long to subscribe, to take what they are sent and to answer a ping.
+    pub(crate) fn new(patience: Duration) -> Self {
         Self(Arc::new(Inner {
             overview: Channel::default(),
             pages: Mutex::default(),
@@ -96,6 +101,7 @@ impl Hub {
             wake: Notify::new(),
             wake_pages: Notify::new(),
             sockets: AtomicUsize::new(0),
+            patience,
             stop: CancellationToken::new(),
         }))
     }
@@ -103,6 +109,10 @@ impl Hub {
     /// Ends every socket, and the work.
     pub(crate) fn stop(&self) {
         self.0.stop.cancel();
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
     }
 
     pub(crate) fn stopped(&self) -> &CancellationToken {
@@ -136,6 +146,12 @@ impl Hub {
                 Some(receiver)
             }
         }
+    }
+
+    /// Shows this as the overview.
+    #[cfg(test)]
+    pub(super) fn show(&self, state: Map<String, Value>) {
+        publish(&self.0.overview, ViewName::Overview, state, Instant::now());
     }
 
     /// The overview, at most a second and a little old.
