@@ -15,6 +15,17 @@ export function setToken(value: string): void {
   setNeedsToken(false);
 }
 
+/**
+ * The subprotocols to offer with a socket. A browser sets no headers of one, so the token is among
+ * them, in base64url; the server chooses the other.
+ */
+export function protocols(given: string | null): string[] {
+  if (given === null) return ["lookout.v1"];
+  const bytes = String.fromCharCode(...new TextEncoder().encode(given));
+  const name = btoa(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+  return ["lookout.v1", `lookout.bearer.${name}`];
+}
+
 const PATIENCE_MS = 10_000;
 
 async function ask(path: string, headers: Record<string, string> = {}): Promise<Response> {

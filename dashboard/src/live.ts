@@ -34,8 +34,7 @@ export interface Polled {
 }
 
 export interface Surroundings {
-  /** Null where a browser cannot have one: it sends no token with it. */
-  socket: (() => WebSocket) | null;
+  socket: () => WebSocket;
   poll: (view: View, etag: string | null) => Promise<Polled>;
   onState: (view: View, data: Record<string, unknown>) => void;
   onMode: (mode: Mode, isStale: boolean) => void;
@@ -108,11 +107,6 @@ export class Live {
 
   private connect(): void {
     if (this.isClosed) return;
-    if (this.around.socket === null) {
-      this.become("polling");
-      void this.poll();
-      return;
-    }
     const socket = this.around.socket();
     this.socket = socket;
     let isOver = false;

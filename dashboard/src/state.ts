@@ -2,7 +2,7 @@
 
 import { createEffect, createMemo, createRoot, createSignal } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
-import { needsToken, poll, token } from "./api";
+import { needsToken, poll, protocols, token } from "./api";
 import { clock } from "./format";
 import { Live, type Mode, type Problem, type View } from "./live";
 import type { Overview, TargetDetail } from "./model";
@@ -81,8 +81,7 @@ function connect(): void {
   const scheme = location.protocol === "https:" ? "wss:" : "ws:";
   live = new Live(
     {
-      // A browser sends no token with a socket.
-      socket: token() === null ? () => new WebSocket(`${scheme}//${location.host}/api/v1/live`, "lookout.v1") : null,
+      socket: () => new WebSocket(`${scheme}//${location.host}/api/v1/live`, protocols(token())),
       poll,
       onState: take,
       onMode: (next, stale) => {

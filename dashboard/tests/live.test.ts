@@ -36,16 +36,14 @@ let draws: (() => void)[];
 let answer: () => Promise<Polled>;
 let live: Live;
 
-const begin = (paintsAtOnce = true, hasSocket = true): void => {
+const begin = (paintsAtOnce = true): void => {
   live = new Live(
     {
-      socket: hasSocket
-        ? () => {
-            const socket = new Socket();
-            sockets.push(socket);
-            return socket as unknown as WebSocket;
-          }
-        : null,
+      socket: () => {
+        const socket = new Socket();
+        sockets.push(socket);
+        return socket as unknown as WebSocket;
+      },
       poll: vi.fn((_: View, __: string | null) => answer()),
       onState: (_, data) => states.push(data),
       onMode: (mode, isStale) => modes.push(isStale ? `${mode}, stale` : mode),
@@ -183,14 +181,6 @@ test("another view is asked for over the same socket, and late frames of the one
   expect(newest().sent).toEqual([{ subscribe: "overview" }, { subscribe: "target", key: "home" }]);
   expect(states).toEqual([{ key: "home" }]);
   expect(problems[problems.length - 1]?.status).toBe(404);
-});
-
-test("without a socket it polls from the start", async () => {
-  answer = () => Promise.resolve({ data: { n: 1 }, etag: null });
-  begin(true, false);
-  await pass(20_100);
-  expect(modes).toEqual(["polling"]);
-  expect(states.length).toBe(3);
 });
 
 test("pauses grow from half a second to thirty, at random within", () => {

@@ -4,10 +4,12 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest, ResponseError, web};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
 use crate::assets;
@@ -16,6 +18,10 @@ use crate::error::{ApiError, REQUEST_ID};
 
 /// Paths that tell only whether we run; a load balancer has no token.
 pub(crate) const ALWAYS_OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The path of the WebSocket, and the subprotocol that brings the token to it.
+const LIVE: &str = "/api/v1/live";
+const BEARER: &str = "lookout.bearer.";
 
 pub(crate) async fn guard(
     request: ServiceRequest,
@@ -53,7 +59,10 @@ fn has_nul(request: &ServiceRequest) -> bool {
 fn may_read(request: &ServiceRequest) -> bool {
     let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
     let is_open = |path| ALWAYS_OPEN.contains(&path) || assets::is_here(path);
-    settings.public_read || is_open(request.path()) || has_token(request.headers(), settings)
+    settings.public_read
+        || is_open(request.path())
+        || has_token(request.headers(), settings)
+        || (request.path() == LIVE && offers_token(request.headers(), settings))
 }
 
 /// Writing needs the token, always: whoever takes a body asks here first.
@@ -63,11 +72,23 @@ pub(crate) fn may_write(request: &HttpRequest) -> bool {
 }
 
 fn has_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
-    let Some(expected) = &settings.token else { return false };
     let given = headers.get(AUTHORIZATION).and_then(|value| {
         // The name of a scheme has no case (RFC 9110, 11.1).
         let (scheme, token) = value.as_bytes().split_at_checked(7)?;
         scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
     });
-    given.is_some_and(|given| given.ct_eq(expected.as_bytes()).into())
+    given.is_some_and(|given| is_token(given, settings))
+}
+
+/// A page cannot set headers of a WebSocket; the names of subprotocols it can.
+fn offers_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
+    let mut tokens = offers.flat_map(|offers| offers.split(',')).filter_map(|name| name.trim().strip_prefix(BEARER));
+    // One is enough to look at: nobody has two.
+    let given = tokens.next().and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
+    given.is_some_and(|given| is_token(&given, settings))
+}
+
+fn is_token(given: &[u8], settings: &ListenSettings) -> bool {
+    settings.token.as_ref().is_some_and(|expected| given.ct_eq(expected.as_bytes()).into())
 }

@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(newest.frames(Some(newest.seq)).len(), 0);
         assert_eq!(newest.frames(Some(states[27].seq)).len(), 3);
         assert_eq!(newest.frames(Some(states[30 - KEPT].seq)).len(), KEPT);
-        for stranger in [Some(states[30 - KEPT - 1].seq), Some(7), None] {
+        for stranger in [Some(states[30 - KEPT - 1].seq), Some(7), Some(newest.seq + 1), None] {
             let frames = newest.frames(stranger);
             assert!(frames.len() == 1 && frames[0].starts_with(br#"{"type":"snapshot""#), "{stranger:?}");
         }

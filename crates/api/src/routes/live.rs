@@ -13,7 +13,9 @@ const PROTOCOL: &str = "lookout.v1";
 /// Live updates
 ///
 /// A WebSocket: say `{"subscribe": "overview"}` or `{"subscribe": "target", "key": "home"}`
-/// and get the state, then what changes in it. docs/LIVE.md has the messages.
+/// and get the state, then what changes in it. docs/LIVE.md has the messages. Where reading needs
+/// a token, a page offers it as a subprotocol: `lookout.v1`, and `lookout.bearer.` with the token
+/// in base64url.
 #[utoipa::path(
     get,
     path = "/api/v1/live",
@@ -24,7 +26,7 @@ const PROTOCOL: &str = "lookout.v1";
         crate::openapi::Upgrades
     )
 )]
-pub(crate) async fn get(
+pub(super) async fn get(
     state: web::Data<State>,
     request: HttpRequest,
     body: web::Payload,

@@ -4,6 +4,8 @@ mod page;
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::Utc;
 use common::{Cause, Check, Outcome};
 use futures_util::SinkExt;
@@ -130,16 +132,20 @@ async fn a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
     say(&mut socket, json!({"subscribe": "overview", "since": page.seq})).await;
     page.take(&hear(&mut socket).await);
     assert_eq!(page.snapshots, 1, "deltas lead on from what it held");
-    // On the same socket it may look at something else, and be a stranger again.
-    say(&mut socket, json!({"subscribe": "overview", "since": 7})).await;
-    let mut stranger = Page::default();
-    loop {
-        let frame = hear(&mut socket).await;
-        if frame["type"] == "snapshot" {
-            stranger.take(&frame);
-            break;
+    // On the same socket it may be a stranger: too old, or from a time that is yet to come.
+    for since in [7, page.seq + 1_000_000, u64::MAX] {
+        say(&mut socket, json!({"subscribe": "overview", "since": since})).await;
+        let mut stranger = Page::default();
+        loop {
+            let frame = hear(&mut socket).await;
+            if frame["type"] == "snapshot" {
+                stranger.take(&frame);
+                break;
+            }
         }
+        assert!(stranger.seq >= page.seq && stranger.seq < since.max(page.seq + 1_000), "{since}");
     }
+    // And it may look at something else.
     say(&mut socket, json!({"subscribe": "target", "key": "a"})).await;
     loop {
         let frame = hear(&mut socket).await;
@@ -181,11 +187,44 @@ async fn who_is_not_asked_in_gets_an_answer_that_says_why() {
     let response = connect_with(&api, &[("sec-websocket-protocol", "lookout.v1")]).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], "lookout.v1");
 
+    let old = connect_with(&api, &[("sec-websocket-version", "12")]).await;
+    assert_eq!(old.unwrap_err(), 400);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_set_headers_brings_its_token_as_a_subprotocol() {
+    let db = TestDb::new().await;
     let private = TestApi::start_with(&db.url, false).await;
+    let bearer = |token: &str| format!("lookout.bearer.{}", BASE64_URL_SAFE_NO_PAD.encode(token));
     assert_eq!(connect_with(&private, &[]).await.unwrap_err(), 401);
     assert!(connect_with(&private, &[("authorization", &format!("Bearer {TOKEN}"))]).await.is_ok());
+    for offer in [format!("lookout.v1, {}", bearer(TOKEN)), format!("{},lookout.v1", bearer(TOKEN))] {
+        let response = connect_with(&private, &[("sec-websocket-protocol", &offer)]).await.unwrap();
+        assert_eq!(response.headers()["sec-websocket-protocol"], "lookout.v1", "the token is not said again");
+    }
+    let mut almost = TOKEN.to_owned();
+    almost.pop();
+    for wrong in [
+        "lookout.v1".to_owned(),
+        format!("lookout.v1, {}", bearer(&almost)),
+        format!("lookout.v1, {}", bearer("")),
+        format!("lookout.v1, lookout.bearer.{TOKEN}"),
+        format!("lookout.v1, {}", bearer(TOKEN).to_uppercase()),
+        "lookout.v1, lookout.bearer.%%%".to_owned(),
+    ] {
+        assert_eq!(connect_with(&private, &[("sec-websocket-protocol", &wrong)]).await.unwrap_err(), 401, "{wrong}");
+    }
+    // It is a problem like any other, and the token opens nothing else.
+    let offer = format!("lookout.v1, {}", bearer("another-token-of-enough"));
+    for (path, offer) in [("/api/v1/live", offer), ("/api/v1/overview", bearer(TOKEN))] {
+        let request = private.request(reqwest::Method::GET, path).header("sec-websocket-protocol", &offer);
+        let refused = request.header("upgrade", "websocket").send().await.unwrap();
+        assert_eq!(refused.status(), 401, "{path}");
+        assert_eq!(refused.headers()["content-type"], "application/problem+json");
+        assert!(!refused.text().await.unwrap().contains(&offer));
+    }
     private.stop().await;
-    api.stop().await;
 }
 
 #[tokio::test]
@@ -198,6 +237,8 @@ async fn a_message_that_is_not_understood_closes_the_line_with_a_reason() {
         (Message::text(r#"{"subscribe": "everything"}"#), 1008, Some("bad_message")),
         (Message::text(r#"{"subscribe": "overview", "color": 1}"#), 1008, Some("bad_message")),
         (Message::text(r#"{"subscribe": "target"}"#), 1008, Some("bad_message")),
+        (Message::text(r#"{"subscribe": "overview", "since": -1}"#), 1008, Some("bad_message")),
+        (Message::text(r#"{"subscribe": "overview", "since": 1e300}"#), 1008, Some("bad_message")),
         (binary, 1003, Some("not_text")),
         (Message::text("x".repeat(5_000)), 1009, Some("too_large")),
     ] {
@@ -205,12 +246,18 @@ async fn a_message_that_is_not_understood_closes_the_line_with_a_reason() {
         socket.send(message.clone()).await.unwrap();
         assert_eq!(close_code(&mut socket).await, (code, error.map(str::to_owned)), "{:.60}", message.to_string());
     }
-    let mut socket = connect(&api).await;
-    for _ in 0..21 {
-        socket.feed(Message::text(r#"{"subscribe": "overview"}"#)).await.unwrap();
+    for message in [Message::text(r#"{"subscribe": "overview"}"#), Message::Ping("x".into())] {
+        let mut socket = connect(&api).await;
+        for _ in 0..100 {
+            socket.feed(message.clone()).await.unwrap();
+        }
+        socket.flush().await.unwrap();
+        assert_eq!(close_code(&mut socket).await, (1008, Some("too_many".to_owned())), "{message:?}");
     }
-    socket.flush().await.unwrap();
-    assert_eq!(close_code(&mut socket).await, (1008, Some("too_many".to_owned())));
+    // A frame without a mask, which no client of its own would send.
+    let mut socket = connect(&api).await;
+    socket.get_mut().write_all(b"\x81\x02{}").await.unwrap();
+    assert_eq!(close_code(&mut socket).await, (1002, Some("no_frame".to_owned())));
     api.stop().await;
 }
 
