@@ -15,11 +15,11 @@ use common::{Check, Outcome, Phases, Slot, TargetId};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use store::testing::TestDb;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, BufReader, Interest};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
-use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, connect_async};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -102,6 +102,12 @@ async fn measure(clients: u64, targets: u64, seconds: u64) {
     let before = resident(pid);
     let (mut deaf, _) = connect_async(&url).await.unwrap();
     deaf.send(Message::text(r#"{"subscribe":"overview"}"#)).await.unwrap();
+    let dropped = tokio::spawn(async move {
+        let begun = Instant::now();
+        let MaybeTlsStream::Plain(connection) = deaf.get_ref() else { unreachable!("there is no TLS here") };
+        connection.ready(Interest::ERROR).await.unwrap();
+        begun.elapsed()
+    });
     let others: Vec<_> =
         (2..clients).map(|_| tokio::spawn(listen(url.clone(), Arc::clone(&written), Arc::clone(&lags)))).collect();
     sleep(Duration::from_secs(3)).await;
@@ -122,6 +128,11 @@ async fn measure(clients: u64, targets: u64, seconds: u64) {
     );
     println!("lag of {} frames ms: p50 {}, p99 {}, most {}", lags.len(), at(0.5), at(0.99), at(1.0));
     println!("still connected: {} of {}", alive, others.len());
+    if dropped.is_finished() {
+        println!("who never reads was dropped after {:.1} s", dropped.await.unwrap().as_secs_f64());
+    } else {
+        println!("who never reads is still there");
+    }
     first.abort();
     writer.abort();
     child.kill().await.unwrap();
