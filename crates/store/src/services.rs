@@ -1,13 +1,14 @@
 //! Services and their endpoints: who owns what, and what was promised for it.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use common::{TargetId, TargetSpec};
+use common::{ServiceSpec, TargetId, TargetSpec};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::targets::Placed;
+use crate::targets::{self, Placed};
 
 /// An endpoint as the incident folder needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,152 @@ pub(crate) async fn bind(
     Ok(())
 }
 
+/// What an endpoint is held to where nobody says otherwise: 0.9 over five minutes.
+pub const USUAL_OBJECTIVE_NANO: i64 = 900_000_000;
+/// See [`USUAL_OBJECTIVE_NANO`].
+pub const USUAL_WINDOW: Duration = Duration::from_secs(300);
+
+/// Makes the services of the configuration file be these: their owners, their endpoints,
+/// and the objectives of those and of the targets (in `list`) that name them.
+///
+/// The file wins for what it says: an objective of its own replaces one declared over the
+/// API, and holds until the file no longer has it; then the usual one does. A service or
+/// endpoint is never removed, and where the file promises nothing the API's promise stays.
+/// While a running worker has another list, nothing goes back to the usual.
+///
+/// # Errors
+/// Whatever Postgres reports; nothing is changed then.
+pub async fn apply(
+    connection: &mut PgConnection,
+    worker_id: &str,
+    services: &[ServiceSpec],
+    list: &[TargetSpec],
+    digest: i64,
+) -> Result<(), StoreError> {
+    use sqlx::Acquire;
+    let mut transaction = connection.begin().await?;
+    sqlx::query!("select pg_advisory_xact_lock($1)", targets::LOCK).execute(&mut *transaction).await?;
+
+    let names: Vec<String> = services.iter().map(|service| service.name.clone()).collect();
+    let owners: Vec<Option<String>> = services.iter().map(|service| service.owner_name.clone()).collect();
+    let emails: Vec<Option<String>> = services.iter().map(|service| service.owner_email.clone()).collect();
+    sqlx::query!(
+        "insert into service (name, owner_name, owner_email)
+         select name, owner, email from unnest($1::text[], $2::text[], $3::text[]) as u (name, owner, email) order by name
+         on conflict (name) do update set
+             owner_name = coalesce(excluded.owner_name, service.owner_name),
+             owner_email = coalesce(excluded.owner_email, service.owner_email)
+         where (coalesce(excluded.owner_name, service.owner_name), coalesce(excluded.owner_email, service.owner_email))
+               is distinct from (service.owner_name, service.owner_email)",
+        &names,
+        &owners as &[Option<String>],
+        &emails as &[Option<String>],
+    )
+    .execute(&mut *transaction)
+    .await?;
+
+    let promised = promises(services, list);
+    let of: Vec<String> = promised.iter().map(|one| one.service.clone()).collect();
+    let verbs: Vec<String> = promised.iter().map(|one| one.verb.clone()).collect();
+    let resources: Vec<String> = promised.iter().map(|one| one.resource.clone()).collect();
+    let objectives: Vec<i64> = promised.iter().map(|one| one.objective_nano).collect();
+    let windows: Vec<i64> = promised.iter().map(|one| one.window_ns).collect();
+    let said: Vec<bool> = promised.iter().map(|one| one.is_said).collect();
+    // Where the file says nothing, what it said before goes, and what others said stays.
+    sqlx::query!(
+        "insert into endpoint (service_id, verb, resource, objective_nano, window_ns, declared_by)
+         select s.service_id, u.verb, u.resource, u.objective_nano, u.window_ns, case when u.said then 'file'::target_source end
+         from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[], $6::bool[])
+              as u (service, verb, resource, objective_nano, window_ns, said)
+         join service s on s.name = u.service
+         order by u.verb, u.resource
+         on conflict (verb, resource) do update set
+             service_id = excluded.service_id,
+             objective_nano = case when 'file' in (excluded.declared_by, endpoint.declared_by)
+                                   then excluded.objective_nano else endpoint.objective_nano end,
+             window_ns = case when 'file' in (excluded.declared_by, endpoint.declared_by)
+                              then excluded.window_ns else endpoint.window_ns end,
+             declared_by = case when 'file' in (excluded.declared_by, endpoint.declared_by)
+                                then excluded.declared_by else endpoint.declared_by end,
+             updated_at = clock_timestamp()
+         where endpoint.service_id <> excluded.service_id
+            or 'file' in (excluded.declared_by, endpoint.declared_by)
+               and (endpoint.objective_nano, endpoint.window_ns, endpoint.declared_by)
+                   is distinct from (excluded.objective_nano, excluded.window_ns, excluded.declared_by)",
+        &of,
+        &verbs,
+        &resources,
+        &objectives,
+        &windows,
+        &said,
+    )
+    .execute(&mut *transaction)
+    .await?;
+
+    if !targets::others_differ(&mut transaction, worker_id, digest).await? {
+        sqlx::query!(
+            "update endpoint e
+             set objective_nano = $3, window_ns = $4, declared_by = null, updated_at = clock_timestamp()
+             where e.declared_by = 'file'
+               and not exists (select from unnest($1::text[], $2::text[]) as u (verb, resource)
+                               where u.verb = e.verb and u.resource = e.resource)",
+            &verbs,
+            &resources,
+            USUAL_OBJECTIVE_NANO,
+            nanos(USUAL_WINDOW),
+        )
+        .execute(&mut *transaction)
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// An endpoint of the file, with what holds for it.
+struct Promise {
+    service: String,
+    verb: String,
+    resource: String,
+    objective_nano: i64,
+    window_ns: i64,
+    /// Whether the file says so, or it is the usual.
+    is_said: bool,
+}
+
+/// The endpoints that are listed, and the targets of each service that are not.
+fn promises(services: &[ServiceSpec], list: &[TargetSpec]) -> Vec<Promise> {
+    let mut promises = Vec::new();
+    let mut seen = HashSet::new();
+    let promise = |service: &ServiceSpec, verb: &str, resource: &str, goal: common::Goal| Promise {
+        service: service.name.clone(),
+        verb: verb.to_owned(),
+        resource: resource.to_owned(),
+        objective_nano: goal.objective_nano.unwrap_or(USUAL_OBJECTIVE_NANO),
+        window_ns: nanos(goal.window.unwrap_or(USUAL_WINDOW)),
+        is_said: goal != common::Goal::default(),
+    };
+    for service in services {
+        for endpoint in &service.endpoints {
+            if seen.insert((endpoint.verb.as_str(), endpoint.resource.as_str())) {
+                promises.push(promise(service, &endpoint.verb, &endpoint.resource, endpoint.goal));
+            }
+        }
+    }
+    let by_name: HashMap<&str, &ServiceSpec> =
+        services.iter().map(|service| (service.name.as_str(), service)).collect();
+    for target in list {
+        let Some(service) = target.service.as_deref().and_then(|name| by_name.get(name)) else { continue };
+        if seen.insert((target.method.as_str(), target.key.as_str())) {
+            promises.push(promise(service, target.method.as_str(), &target.key, service.goal));
+        }
+    }
+    promises
+}
+
+fn nanos(window: Duration) -> i64 {
+    i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// An endpoint as somebody declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Declared {
@@ -124,8 +271,9 @@ pub struct Declared {
     pub window_ns: i64,
 }
 
-/// Adds endpoints, or gives those that exist a new service, objective or window.
-/// Those not in the list stay. Returns how many were new or changed.
+/// Adds endpoints, or gives those that exist a new service, objective or window. Those not
+/// in the list stay, and so do those the configuration file has promised something for:
+/// [`of_file`] counts them. Returns how many were new or changed.
 ///
 /// # Errors
 /// Whatever Postgres reports; nothing is changed then.
@@ -149,17 +297,18 @@ pub async fn declare(connection: &mut PgConnection, list: &[Declared]) -> Result
     .execute(&mut *transaction)
     .await?;
     let done = sqlx::query!(
-        "insert into endpoint (service_id, verb, resource, objective_nano, window_ns)
-         select s.service_id, u.verb, u.resource, u.objective_nano, u.window_ns
+        "insert into endpoint (service_id, verb, resource, objective_nano, window_ns, declared_by)
+         select s.service_id, u.verb, u.resource, u.objective_nano, u.window_ns, 'api'::target_source
          from unnest($1::text[], $2::text[], $3::text[], $4::int8[], $5::int8[])
               as u (service, verb, resource, objective_nano, window_ns)
          join service s on s.name = u.service
          order by u.verb, u.resource
          on conflict (verb, resource) do update set
              service_id = excluded.service_id, objective_nano = excluded.objective_nano,
-             window_ns = excluded.window_ns, updated_at = clock_timestamp()
+             window_ns = excluded.window_ns, declared_by = excluded.declared_by, updated_at = clock_timestamp()
          where (endpoint.service_id, endpoint.objective_nano, endpoint.window_ns)
-               is distinct from (excluded.service_id, excluded.objective_nano, excluded.window_ns)",
+               is distinct from (excluded.service_id, excluded.objective_nano, excluded.window_ns)
+           and endpoint.declared_by is distinct from 'file'",
         &services,
         &verbs,
         &resources,
@@ -170,6 +319,24 @@ pub async fn declare(connection: &mut PgConnection, list: &[Declared]) -> Result
     .await?;
     transaction.commit().await?;
     Ok(done.rows_affected())
+}
+
+/// How many of these endpoints the configuration file has promised something for.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn of_file(connection: &mut PgConnection, list: &[Declared]) -> Result<i64, StoreError> {
+    let verbs: Vec<String> = list.iter().map(|one| one.verb.clone()).collect();
+    let resources: Vec<String> = list.iter().map(|one| one.resource.clone()).collect();
+    // Index: endpoint_verb_resource_unique.
+    Ok(sqlx::query_scalar!(
+        r#"select count(*) as "count!" from unnest($1::text[], $2::text[]) as u (verb, resource)
+           join endpoint e using (verb, resource) where e.declared_by = 'file'"#,
+        &verbs,
+        &resources,
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 /// An endpoint as people see it.

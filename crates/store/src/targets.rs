@@ -8,7 +8,7 @@ use sqlx::{Acquire, PgConnection};
 use crate::{StoreError, services};
 
 /// One worker at a time applies its list.
-const LOCK: i64 = 0x6c6f_6f6b_6f75_7402;
+pub(crate) const LOCK: i64 = 0x6c6f_6f6b_6f75_7402;
 
 /// What applying a list came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,8 @@ pub struct Placed {
 ///
 /// Targets of other sources are never touched, except that a key in this list
 /// becomes this source's. Missing ones are marked deleted, but only when no other
-/// worker seen in the last 15 seconds reports a different `digest`.
+/// worker seen in the last 15 seconds reports a different `digest`. From here on this
+/// worker reports `digest`, so that of several that change their lists the last one removes.
 ///
 /// # Errors
 /// Whatever Postgres reports; nothing is changed then.
@@ -53,17 +54,10 @@ pub async fn apply(
     upsert(&mut transaction, list, &keys).await?;
 
     let sources: Vec<String> = sources.iter().map(|source| source.label().to_owned()).collect();
-    let others_differ = sqlx::query_scalar!(
-        r#"select exists (
-               select from worker
-               where worker_id <> $1 and stopped_at is null and config_digest <> $2
-                 and seen_at > clock_timestamp() - interval '15 seconds'
-           ) as "differ!""#,
-        worker_id,
-        digest,
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
+    sqlx::query!("update worker set config_digest = $2 where worker_id = $1", worker_id, digest)
+        .execute(&mut *transaction)
+        .await?;
+    let others_differ = others_differ(&mut transaction, worker_id, digest).await?;
     let missing = sqlx::query_scalar!(
         "update target
          set deleted_at = case when $3 then null else clock_timestamp() end
@@ -92,6 +86,25 @@ pub async fn apply(
 
     let (removed, kept) = if others_differ { (Vec::new(), missing) } else { (missing, Vec::new()) };
     Ok(Applied { placed, removed, kept })
+}
+
+/// Whether another worker that runs has a list with another digest.
+pub(crate) async fn others_differ(
+    connection: &mut PgConnection,
+    worker_id: &str,
+    digest: i64,
+) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (
+               select from worker
+               where worker_id <> $1 and stopped_at is null and config_digest <> $2
+                 and seen_at > clock_timestamp() - interval '15 seconds'
+           ) as "differ!""#,
+        worker_id,
+        digest,
+    )
+    .fetch_one(connection)
+    .await?)
 }
 
 async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[String]) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use common::{Method, Source, TargetSpec, TargetUrl};
+use common::{EndpointSpec, Goal, Method, ServiceSpec, Source, TargetSpec, TargetUrl};
 use store::services::{self, Declared};
 use store::targets;
 use store::testing::TestDb;
@@ -66,4 +66,77 @@ async fn a_target_is_an_endpoint_of_the_service_it_names_or_has_or_of_its_own() 
     assert!(applied(&db, &named).await.contains(&"web: GET d".to_owned()));
     let objectives: Vec<i64> = goals.iter().map(|goal| goal.objective_nano).collect();
     assert_eq!(objectives, [990_000_000, 900_000_000, 990_000_000]);
+}
+
+/// What is promised for each endpoint: verb, resource, service, percent, seconds, by whom.
+async fn promised(db: &TestDb) -> Vec<String> {
+    sqlx::query_scalar(
+        "select concat_ws(' ', verb, resource, name, objective_nano / 1e7::float8, window_ns / 1000000000, declared_by)
+         from endpoint join service using (service_id) order by resource, verb",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_file_wins_for_what_it_promises_and_the_api_for_the_rest() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let goal = |percent: i64| Goal { objective_nano: Some(percent * 10_000_000), window: None };
+    let endpoint = |resource: &str, goal| EndpointSpec { verb: "GET".into(), resource: resource.into(), goal };
+    let service = |goal, endpoints| ServiceSpec {
+        name: "shop".to_owned(),
+        owner_name: Some("Shop team".to_owned()),
+        owner_email: None,
+        goal,
+        endpoints,
+    };
+    let list = [target("t", Method::Get, Some("shop"))];
+    let declared = |resource: &str| Declared {
+        service: "api".to_owned(),
+        owner_email: Some("a@example.org".to_owned()),
+        verb: "GET".to_owned(),
+        resource: resource.to_owned(),
+        objective_nano: 500_000_000,
+        window_ns: 60_000_000_000,
+    };
+    let over_api = [declared("/mine"), declared("/theirs"), declared("t")];
+
+    assert_eq!(services::declare(&mut connection, &over_api).await.unwrap(), 3);
+    targets::apply(&mut connection, "w", &[Source::File], &list, 1).await.unwrap();
+    let of_file = [service(goal(99), vec![endpoint("/mine", goal(98)), endpoint("/new", Goal::default())])];
+    services::apply(&mut connection, "w", &of_file, &list, 1).await.unwrap();
+    let expected =
+        ["GET /mine shop 98 300 file", "GET /new shop 90 300", "GET /theirs api 50 60 api", "GET t shop 99 300 file"];
+    assert_eq!(promised(&db).await, expected);
+    let owner: (String, Option<String>) =
+        sqlx::query_as("select owner_name, owner_email from service where name = 'shop'")
+            .fetch_one(&db.pool)
+            .await
+            .unwrap();
+    assert_eq!(owner, ("Shop team".to_owned(), None));
+
+    // Neither again nor over the API does anything change.
+    services::apply(&mut connection, "w", &of_file, &list, 1).await.unwrap();
+    assert_eq!(services::declare(&mut connection, &over_api).await.unwrap(), 0);
+    assert_eq!(services::of_file(&mut connection, &over_api).await.unwrap(), 2);
+    assert_eq!(promised(&db).await, expected);
+
+    // With another list about, what the file no longer says stays.
+    sqlx::query(
+        "insert into worker (worker_id, started_at, seen_at, version, config_digest)
+         values ('other', now(), clock_timestamp(), '', 7)",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    services::apply(&mut connection, "w", &[], &list, 2).await.unwrap();
+    assert_eq!(promised(&db).await, expected);
+    sqlx::query("update worker set config_digest = 2").execute(&db.pool).await.unwrap();
+    services::apply(&mut connection, "w", &[], &list, 2).await.unwrap();
+    assert_eq!(
+        promised(&db).await,
+        ["GET /mine shop 90 300", "GET /new shop 90 300", "GET /theirs api 50 60 api", "GET t shop 90 300"]
+    );
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use chrono::TimeDelta;
 use clap::Args;
-use common::{Source, TargetSpec};
+use common::{ServiceSpec, Source, TargetSpec};
 use settings::{DatabaseArgs, Problems, TargetArgs};
 
 use crate::housekeeping::Retention;
@@ -63,6 +63,8 @@ pub struct Config {
     pub database_url: String,
     /// What to probe.
     pub targets: Vec<TargetSpec>,
+    /// Who answers for what.
+    pub services: Vec<ServiceSpec>,
     /// Digest of the list's meaning, the same for the same list.
     pub digest: u64,
     /// The sources the list speaks for: targets of these that it lacks are removed.
@@ -172,6 +174,7 @@ impl Config {
             database_url,
             digest: list.digest,
             targets: list.targets,
+            services: list.services,
             // One list at a time: moving from URLS to a file takes the old ones out.
             sources: vec![Source::Env, Source::File],
             limits,

@@ -204,8 +204,10 @@ async fn attempt(
     let mut connection = store::pool::acquire(pool).await?;
     // Before anything else the others learn that there is one more to share with.
     workers::report(&mut connection, report).await?;
-    let Config { sources, targets: list, .. } = config;
-    Ok(Ok(targets::apply(&mut connection, &report.worker_id, sources, list, report.config_digest).await?))
+    let Config { sources, targets: list, services, .. } = config;
+    let applied = targets::apply(&mut connection, &report.worker_id, sources, list, report.config_digest).await?;
+    store::services::apply(&mut connection, &report.worker_id, services, list, report.config_digest).await?;
+    Ok(Ok(applied))
 }
 
 fn names(keys: &[String]) -> String {

@@ -39,6 +39,7 @@ impl Running {
         let config = Config {
             database_url: database_url.to_owned(),
             targets,
+            services: Vec::new(),
             digest: 1,
             sources: vec![Source::Env, Source::File],
             limits: Limits::for_total(100),

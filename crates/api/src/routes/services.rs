@@ -157,13 +157,16 @@ pub(super) struct Accepted {
     endpoints: usize,
     /// Those of them that are new, or have another service, objective or window now.
     changed: u64,
+    /// Those the configuration file has promised something for; they stay as it says.
+    kept: i64,
 }
 
 /// Declare endpoints
 ///
 /// Adds endpoints for requests that are posted, and sets service, objective and window of
 /// those that exist, targets included (their verb is their method, their resource their
-/// key). Endpoints that are not in the list stay as they are. The list is the one that
+/// key). Endpoints that are not in the list stay as they are, and so do those for which the
+/// configuration file says something else: the answer counts them. The list is the one that
 /// `lookout replay --info` reads.
 #[utoipa::path(
     put,
@@ -203,12 +206,13 @@ pub(super) async fn declare(
             window_ns: endpoint.window.nanos().cast_signed(),
         })
         .collect();
-    let changed = within(PATIENCE, async {
+    let (changed, kept) = within(PATIENCE, async {
         let mut connection = state.database().await?;
-        Ok(services::declare(&mut connection, &list).await?)
+        let changed = services::declare(&mut connection, &list).await?;
+        Ok((changed, services::of_file(&mut connection, &list).await?))
     })
     .await?;
-    Ok(HttpResponse::Ok().json(Accepted { endpoints: list.len(), changed }))
+    Ok(HttpResponse::Ok().json(Accepted { endpoints: list.len(), changed, kept }))
 }
 
 /// Names are kept in indexes, and shown to people.

@@ -31,7 +31,7 @@ async fn declared() -> (TestDb, TestApi) {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;
     let answer = send(&api, Method::PUT, "/api/v1/services", "application/json", None, INFO).await;
-    assert_eq!((answer.status, answer.body), (StatusCode::OK, json!({"endpoints": 2, "changed": 2})));
+    assert_eq!((answer.status, answer.body), (StatusCode::OK, json!({"endpoints": 2, "changed": 2, "kept": 0})));
     (db, api)
 }
 
