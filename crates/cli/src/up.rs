@@ -83,7 +83,11 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
             None
         };
         print_start(&database, &targets, fantastic.is_some(), &api);
-        let config = worker::Config::new(database_url.clone(), targets, probes);
+        let mut problems = Problems::new();
+        let config = worker::Config::new(database_url.clone(), targets, probes, &mut problems);
+        problems.finish()?;
+        let config = config.map(|config| worker::Config { file: args.targets.file(), ..config });
+        let config = config.context("the settings were refused without a reason; this is a bug in lookout")?;
         together(api, config, fantastic, stop).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod check;
+mod difference;
 pub mod service;
 pub mod status;
 pub mod target;

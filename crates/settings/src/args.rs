@@ -10,7 +10,7 @@ use clap::Args;
 use common::Interval;
 
 use crate::database::DatabaseUrl;
-use crate::file::{self, Mode};
+use crate::file::{self, ConfigFile, Mode};
 use crate::problems::Problems;
 use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES, TargetList};
@@ -39,9 +39,14 @@ pub struct TargetArgs {
     #[arg(long, env = "DEGRADED_AFTER", value_name = "DURATION", allow_hyphen_values = true)]
     pub degraded_after: Option<String>,
 
-    /// A YAML file of targets, instead of URLS. The other settings are the defaults for its targets.
+    /// A YAML file of targets, instead of URLS. The other settings are the defaults for its targets. When it
+    /// changes, and on SIGHUP, it is read again
     #[arg(long, env = "LOOKOUT_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
+
+    /// Whether a LOOKOUT_CONFIG that has no targets any more is meant, when it is read again: on or off [default: off]
+    #[arg(long, env = "ALLOW_EMPTY", value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
+    pub allow_empty: Option<String>,
 }
 
 impl fmt::Debug for TargetArgs {
@@ -53,6 +58,7 @@ impl fmt::Debug for TargetArgs {
             .field("timeout", &self.timeout)
             .field("degraded_after", &self.degraded_after)
             .field("config", &self.config)
+            .field("allow_empty", &self.allow_empty)
             .finish()
     }
 }
@@ -65,6 +71,7 @@ impl TargetArgs {
     pub fn resolve(&self, problems: &mut Problems) -> Option<TargetList> {
         let before = problems.len();
         let defaults = self.defaults(problems);
+        self.allow_empty(problems);
         let list = match &self.config {
             Some(path) => self.read_file(path, &defaults, problems),
             None => self.read_urls(&defaults, problems),
@@ -94,6 +101,28 @@ impl TargetArgs {
             timeout: timeout.unwrap_or(base.timeout),
             degraded_after: degraded_after.unwrap_or(base.degraded_after),
             ..base
+        }
+    }
+
+    /// Where the list is, if it is a file; to be read again later. Problems were noted by
+    /// [`TargetArgs::resolve`].
+    pub fn file(&self) -> Option<ConfigFile> {
+        let mut noted = Problems::new();
+        Some(ConfigFile {
+            path: self.config.as_ref()?.into(),
+            defaults: self.defaults(&mut noted),
+            allow_empty: self.allow_empty(&mut noted),
+        })
+    }
+
+    fn allow_empty(&self, problems: &mut Problems) -> bool {
+        match self.allow_empty.as_deref() {
+            None | Some("off") => false,
+            Some("on") => true,
+            Some(raw) => {
+                problems.value("ALLOW_EMPTY", "--allow-empty", raw, "is neither on nor off");
+                false
+            }
         }
     }
 
@@ -253,12 +282,14 @@ mod tests {
                 timeout: text("-1s"),
                 degraded_after: text("48h"),
                 config: None,
+                allow_empty: text("yes"),
             }),
             [
                 "POLLING_INTERVAL (--interval): \"abc\" is not a duration: write 500ms, 1s, 5m or 1h; \
                  a bare number is seconds",
                 "REQUEST_TIMEOUT (--timeout): \"-1s\" is below the minimum 1ms",
                 "DEGRADED_AFTER (--degraded-after): \"48h\" is over the maximum 24h",
+                "ALLOW_EMPTY (--allow-empty): \"yes\" is neither on nor off",
                 "URLS (--urls): \"htp://***@h\" has the scheme \"htp\": only http and https are probed",
                 "URLS (--urls): \"http://a:0/\" has port 0, which no server listens on",
             ]

@@ -12,11 +12,12 @@ mod request;
 mod service;
 mod target;
 mod tree;
+mod watch;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path as FilePath;
+use std::path::{Path as FilePath, PathBuf};
 
 use common::TargetSpec;
 
@@ -26,6 +27,7 @@ use fields::{Fields, quoted};
 pub use report::ConfigErrors;
 use report::{Path, Report};
 use tree::{Node, Place, Value};
+pub use watch::Watch;
 
 /// The largest file that is read, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -39,6 +41,27 @@ pub enum Mode {
     Service,
     /// `lookout check`: those are warnings, and targets that share a key are all kept.
     OneOff,
+}
+
+/// Where a list of targets is, to be read again when it changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFile {
+    /// The file.
+    pub path: PathBuf,
+    /// What its targets get where neither they nor the file say anything.
+    pub defaults: Defaults,
+    /// Whether a list that becomes empty is meant.
+    pub allow_empty: bool,
+}
+
+impl ConfigFile {
+    /// Reads the file as a service does.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once; secrets are not shown.
+    pub fn read(&self) -> Result<TargetList, ConfigErrors> {
+        read(&self.path, Mode::Service, &self.defaults)
+    }
 }
 
 /// Reads and validates the configuration file at `path`.

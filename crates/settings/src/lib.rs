@@ -20,7 +20,7 @@ pub mod urls;
 
 pub use args::{DatabaseArgs, TargetArgs};
 pub use database::{DatabaseUrl, DatabaseUrlError};
-pub use file::{ConfigErrors, Mode};
+pub use file::{ConfigErrors, ConfigFile, Mode};
 pub use log::LogArgs;
 pub use problems::{Problems, SettingsError};
 pub use targets::{Defaults, TargetList};

@@ -24,6 +24,8 @@ pub struct Report {
     pub queue_depth: i64,
     /// Digest of the target list.
     pub config_digest: i64,
+    /// Why a newer configuration is not in use.
+    pub config_error: Option<String>,
 }
 
 /// Writes a report; the first one makes the row.
@@ -33,12 +35,12 @@ pub struct Report {
 pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, in_flight, queue_depth,
-              config_digest)
-         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9)
+              config_digest, config_error)
+         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (worker_id) do update set
              seen_at = excluded.seen_at, lag_us = excluded.lag_us, missed = excluded.missed,
              unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
-             config_digest = excluded.config_digest",
+             config_digest = excluded.config_digest, config_error = excluded.config_error",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
@@ -48,6 +50,7 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
         report.in_flight,
         report.queue_depth,
         report.config_digest,
+        report.config_error,
     )
     .execute(connection)
     .await?;
@@ -109,6 +112,8 @@ pub struct Seen {
     pub spool_depth: i64,
     /// Digest of its target list.
     pub config_digest: i64,
+    /// Why a newer configuration is not in use.
+    pub config_error: Option<String>,
     /// Shards it holds a lease on.
     pub shards: i64,
 }
@@ -121,7 +126,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError
     Ok(sqlx::query_as!(
         Seen,
         r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.unknown,
-                  w.in_flight, w.queue_depth, w.spool_depth, w.config_digest,
+                  w.in_flight, w.queue_depth, w.spool_depth, w.config_digest, w.config_error,
                   (select count(*) from shard_lease l
                    where l.holder = w.worker_id and l.expires_at > clock_timestamp()) as "shards!"
            from worker w

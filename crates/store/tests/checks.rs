@@ -356,6 +356,7 @@ async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
         in_flight: 0,
         queue_depth: 0,
         config_digest: 1,
+        config_error: None,
     };
     store::workers::report(&mut connection, &report).await.unwrap();
     let applied = targets::apply(&mut connection, "w2", &SOURCES, &[target("b")], 2).await.unwrap();

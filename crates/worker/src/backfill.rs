@@ -24,7 +24,7 @@ use crate::stats::Stats;
 const WRITING: Duration = Duration::from_secs(2);
 
 /// A target as far as its slots go.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// Its row.
     pub target_id: TargetId,
@@ -41,7 +41,8 @@ pub struct Due {
 /// Slots of one target, `[from_us, until_us)`, that may have no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    target: usize,
+    /// As it was then: the list may change before the span is looked at.
+    target: Due,
     from_us: i64,
     until_us: i64,
 }
@@ -56,8 +57,8 @@ impl Span {
 /// What taking shards over comes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Takeover {
-    /// Where to begin, by index of the target.
-    pub first: BTreeMap<usize, Slot>,
+    /// Where to begin.
+    pub first: BTreeMap<TargetId, Slot>,
     /// To be looked at now.
     pub now: Vec<Span>,
     /// To be looked at when the last holder must be done.
@@ -80,7 +81,7 @@ struct Stretch {
 pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
     let by_shard: BTreeMap<Shard, &Taken> = taken.iter().map(|lease| (lease.shard, *lease)).collect();
     let mut takeover = Takeover::default();
-    for (index, target) in targets.iter().enumerate() {
+    for target in targets {
         let Some(lease) = by_shard.get(&target.shard) else { continue };
         let complete_us = lease.complete_until.map_or(target.since_us, |until| until.timestamp_micros());
         let from_us = complete_us.max(target.since_us);
@@ -88,12 +89,12 @@ pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
         // Later than an interval after its slot nothing starts.
         let youngest_lost_us = now_us - target.grid.interval();
         let first = target.grid.at_or_after(ours_us.max(youngest_lost_us + 1));
-        takeover.first.insert(index, first);
+        takeover.first.insert(target.target_id, first);
         if target.grid.at_or_after(ours_us) < first {
-            takeover.now.push(Span { target: index, from_us: ours_us, until_us: first.0 });
+            takeover.now.push(Span { target: *target, from_us: ours_us, until_us: first.0 });
         }
         if target.grid.at_or_after(from_us).0 < ours_us {
-            takeover.later.push(Span { target: index, from_us, until_us: ours_us });
+            takeover.later.push(Span { target: *target, from_us, until_us: ours_us });
             takeover.patience = takeover.patience.max(target.timeout + WRITING);
         }
     }
@@ -106,7 +107,6 @@ pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
 /// Whatever Postgres reports; nothing is handed over then.
 pub async fn account(
     connection: &mut PgConnection,
-    targets: &[Due],
     spans: &[Span],
     intake: &Intake,
     stats: &Stats,
@@ -116,7 +116,7 @@ pub async fn account(
     else {
         return Ok(());
     };
-    let ids: Vec<TargetId> = spans.iter().map(|span| targets[span.target].target_id).collect();
+    let ids: Vec<TargetId> = spans.iter().map(|span| span.target.target_id).collect();
     let mut recorded: BTreeMap<TargetId, BTreeSet<i64>> = BTreeMap::new();
     for (target, slot_at) in
         checks::recorded_slots(connection, &ids, micros_to_utc(from_us), micros_to_utc(until_us)).await?
@@ -126,7 +126,7 @@ pub async fn account(
 
     let mut lost = 0;
     for span in spans {
-        let target = &targets[span.target];
+        let target = &span.target;
         let rows = recorded.remove(&target.target_id).unwrap_or_default();
         for stretch in stretches(target.grid, span.from_us, span.until_us, &rows) {
             lost += stretch.slots;
@@ -205,27 +205,27 @@ mod tests {
         let added_us = grid.at_or_after(8_000_000).0 - 1;
         let targets = [Due { since_us: added_us, ..target("a") }];
         let at_once = plan(&targets, &[&taken(None, None)], added_us + 500_000);
-        assert_eq!((at_once.first[&0].0, at_once.now), (added_us + 1, vec![]));
+        assert_eq!((at_once.first[&TargetId(1)].0, at_once.now), (added_us + 1, vec![]));
         let late = plan(&targets, &[&taken(None, None)], added_us + 1_500_000);
-        assert_eq!(late.now, [Span { target: 0, from_us: added_us, until_us: added_us + 1_000_001 }]);
+        assert_eq!(late.now, [Span { target: targets[0], from_us: added_us, until_us: added_us + 1_000_001 }]);
     }
 
     #[test]
     fn after_a_crash_the_youngest_slot_is_probed_late_and_older_ones_are_lost() {
         let grid = target("a").grid;
         let takeover = plan(&[target("a")], &[&taken(Some(1_000_000), None)], 9_500_000);
-        let first = takeover.first[&0];
+        let first = takeover.first[&TargetId(1)];
         assert!(grid.contains(first) && first.0 > 8_500_000 && first.0 <= 9_500_000, "{first:?}");
-        assert_eq!(takeover.now, [Span { target: 0, from_us: 1_000_000, until_us: first.0 }]);
+        assert_eq!(takeover.now, [Span { target: target("a"), from_us: 1_000_000, until_us: first.0 }]);
         assert_eq!(takeover.later, []);
     }
 
     #[test]
     fn after_a_hand_over_nothing_is_lost_and_the_last_holder_gets_time_to_finish() {
         let takeover = plan(&[target("a")], &[&taken(Some(5_000_000), Some(9_000_000))], 9_100_000);
-        assert_eq!(takeover.first[&0], target("a").grid.at_or_after(9_000_000));
+        assert_eq!(takeover.first[&TargetId(1)], target("a").grid.at_or_after(9_000_000));
         assert_eq!(takeover.now, []);
-        assert_eq!(takeover.later, [Span { target: 0, from_us: 5_000_000, until_us: 9_000_000 }]);
+        assert_eq!(takeover.later, [Span { target: target("a"), from_us: 5_000_000, until_us: 9_000_000 }]);
         assert_eq!(takeover.patience, Duration::from_secs(3));
     }
 

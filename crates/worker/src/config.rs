@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrono::TimeDelta;
 use clap::Args;
 use common::{ServiceSpec, Source, TargetSpec};
-use settings::{DatabaseArgs, Problems, TargetArgs};
+use settings::{ConfigFile, DatabaseArgs, Problems, TargetArgs, TargetList};
 
 use crate::housekeeping::Retention;
 use crate::plan::Limits;
@@ -67,6 +67,8 @@ pub struct Config {
     pub services: Vec<ServiceSpec>,
     /// Digest of the list's meaning, the same for the same list.
     pub digest: u64,
+    /// The file the list comes from, to be read again when it changes.
+    pub file: Option<ConfigFile>,
     /// The sources the list speaks for: targets of these that it lacks are removed.
     pub sources: Vec<Source>,
     /// How many probes may be under way.
@@ -97,7 +99,8 @@ impl WorkerArgs {
             tracing::warn!("{warning}");
         }
         let (database_url, probes) = (database_url?, probes?);
-        Some(Config::new(database_url.as_str().to_owned(), targets, probes))
+        let config = Config::new(database_url.as_str().to_owned(), targets, probes, problems)?;
+        Some(Config { file: self.targets.file(), ..config })
     }
 }
 
@@ -167,11 +170,16 @@ fn days(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, 
 }
 
 impl Config {
-    /// Puts a configuration together.
-    pub fn new(database_url: String, list: settings::TargetList, probes: ProbeSettings) -> Self {
+    /// Puts a configuration together. `None` when its parts do not fit each other, which is noted.
+    pub fn new(database_url: String, list: TargetList, probes: ProbeSettings, problems: &mut Problems) -> Option<Self> {
         let ProbeSettings { limits, max_buffered, listen, retention } = probes;
-        Self {
+        if let Some(problem) = longest_window(&list.services, retention) {
+            problems.line(problem);
+            return None;
+        }
+        Some(Self {
             database_url,
+            file: None,
             digest: list.digest,
             targets: list.targets,
             services: list.services,
@@ -181,6 +189,24 @@ impl Config {
             max_buffered,
             listen,
             retention,
-        }
+        })
     }
+}
+
+/// What is wrong with the windows of services: one that is longer than checks are kept
+/// would always look at less than was promised.
+pub(crate) fn longest_window(services: &[ServiceSpec], retention: Retention) -> Option<String> {
+    let windows = services.iter().flat_map(|service| {
+        let goals = service.endpoints.iter().map(|endpoint| endpoint.goal).chain([service.goal]);
+        goals.filter_map(|goal| Some((goal.window?, service.name.as_str())))
+    });
+    let (window, service) = windows.max()?;
+    (window > retention.checks.to_std().unwrap_or_default()).then(|| {
+        format!(
+            "LOOKOUT_CONFIG (--config): the window {} of the service {service:?} is longer than checks are kept: \
+             RETENTION_CHECKS (--retention-checks) is {} days",
+            settings::duration::format(window),
+            retention.checks.num_days(),
+        )
+    })
 }

@@ -9,6 +9,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use store::PgPool;
 
 use crate::recorder::Intake;
+use crate::reload::InUse;
 use crate::stats::Stats;
 
 /// Whether Postgres took the worker's last report.
@@ -32,6 +33,8 @@ impl Ready {
 pub struct Health {
     /// For `/readyz`.
     pub ready: Ready,
+    /// Whether the configuration is the newest.
+    pub in_use: InUse,
     /// For `/metrics`.
     pub stats: Arc<Stats>,
     /// Whose depth `/metrics` tells.
@@ -61,7 +64,13 @@ pub fn serve(address: SocketAddr, health: Health) -> std::io::Result<(SocketAddr
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
     if health.ready.get() {
-        HttpResponse::Ok().body("ready\n")
+        // A worker with an old configuration does its work: nobody should send it away.
+        match health.in_use.error() {
+            None => HttpResponse::Ok().body("ready\n"),
+            Some(error) => HttpResponse::Ok()
+                .content_type("text/plain; charset=utf-8")
+                .body(format!("ready, with the last good configuration\n{error}\n")),
+        }
     } else {
         HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body("waiting for postgres\n")
     }

@@ -12,11 +12,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::target::micros_to_utc;
-use common::{SHARDS, Shard, Slot};
+use common::{SHARDS, Shard, Slot, TargetId};
 use store::leases::{self, LEASE, Taken};
 use store::{PgConnection, PgPool, StoreError, workers};
 use tokio::sync::watch;
@@ -61,8 +62,28 @@ pub struct Leases {
     pub worker_id: String,
     /// What we share with the schedule.
     pub shared: Shared,
-    /// What there is to probe, in the order the schedule has it.
-    pub targets: Vec<Due>,
+    /// What there is to probe.
+    pub targets: Roster,
+}
+
+/// What there is to probe, which may change. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Roster(Arc<Mutex<Arc<[Due]>>>);
+
+impl Roster {
+    /// A roster of these.
+    pub fn new(targets: Vec<Due>) -> Self {
+        Self(Arc::new(Mutex::new(targets.into())))
+    }
+
+    /// Replaces all.
+    pub fn set(&self, targets: Vec<Due>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets.into();
+    }
+
+    fn get(&self) -> Arc<[Due]> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// A shard we hold, as we took it.
@@ -83,7 +104,7 @@ pub(crate) struct State {
     pub(crate) leaving: Vec<Shard>,
     leaving_round: u64,
     /// Where targets begin that the schedule may not know of yet.
-    first: BTreeMap<usize, Slot>,
+    first: BTreeMap<TargetId, Slot>,
     /// Slots that the last holders of our shards may still be writing.
     unsettled: Vec<(Instant, Vec<Span>)>,
     /// Workers there were in the last round.
@@ -177,8 +198,8 @@ impl Leases {
         // A lease that ran out and that nobody else had since is still open with us.
         let is_new = |lease: &&Taken| known_epoch(&next, lease) != Some(lease.epoch - 1);
         let new: Vec<&Taken> = taken.iter().filter(is_new).collect();
-        let takeover = backfill::plan(&self.targets, &new, now_us);
-        backfill::account(&mut connection, &self.targets, &takeover.now, intake, stats).await?;
+        let takeover = backfill::plan(&self.targets.get(), &new, now_us);
+        backfill::account(&mut connection, &takeover.now, intake, stats).await?;
         next.first.extend(takeover.first);
         if !takeover.later.is_empty() {
             next.unsettled.push((Instant::now() + takeover.patience, takeover.later));
@@ -186,7 +207,7 @@ impl Leases {
         let (due, unsettled) = next.unsettled.into_iter().partition(|(at, _)| *at <= Instant::now());
         next.unsettled = unsettled;
         for (_, spans) in due {
-            backfill::account(&mut connection, &self.targets, &spans, intake, stats).await?;
+            backfill::account(&mut connection, &spans, intake, stats).await?;
         }
 
         let held = |lease: &Taken| Held { epoch: lease.epoch, released_at: lease.released_at };

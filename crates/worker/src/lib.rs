@@ -16,6 +16,7 @@ mod model;
 pub mod plan;
 pub mod probe;
 pub mod recorder;
+pub mod reload;
 pub mod run;
 pub mod schedule;
 pub mod shared;

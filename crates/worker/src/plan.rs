@@ -4,11 +4,14 @@
 //! part of a gap. A slot waits for a place when the limits are reached; when the
 //! next slot of its target comes due first, it is one interval late and missed.
 //! So at most one slot of a target waits, and memory is bounded by the targets.
+//!
+//! The list of targets may change ([`Plan::turn_over`]). One that changes goes on under
+//! a new index with the slots of the old, whose probes under way end as they would have.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
-use common::{Grid, Shard, Slot};
+use common::{Grid, Shard, Slot, TargetId};
 
 /// Longer stretches of missed slots become one gap.
 pub const MAX_MISSED_ROWS: i64 = 60;
@@ -45,8 +48,8 @@ pub struct Tenure {
     pub shards: Vec<Shard>,
     /// Shards about to be handed over: no new slot of theirs is ours.
     pub leaving: Vec<Shard>,
-    /// The first slot of targets, by index, whose shard is new and had a holder before.
-    pub first: BTreeMap<usize, Slot>,
+    /// The first slot of targets whose shard is new and had a holder before.
+    pub first: BTreeMap<TargetId, Slot>,
 }
 
 /// What the plan says to do.
@@ -79,6 +82,16 @@ pub enum Step {
     },
 }
 
+/// A change of the list of targets, by index.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// Those that are no longer probed, each with the one that goes on with its slots.
+    pub gone: BTreeMap<usize, Option<usize>>,
+    /// Those that begin, each with the moment from which its slots are due, microseconds
+    /// since the epoch.
+    pub begun: Vec<(usize, i64)>,
+}
+
 /// A probe that ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
@@ -94,6 +107,7 @@ pub struct Ended {
 
 #[derive(Debug)]
 struct Target {
+    id: TargetId,
     grid: Grid,
     shard: Shard,
     host: usize,
@@ -105,10 +119,17 @@ struct Target {
     waiting: Option<Slot>,
     /// Has an entry in one of the queues; it may outlive `waiting`.
     queued: bool,
+    /// Probes under way.
+    in_flight: usize,
+    /// No longer in the list. Its index is free once no probe of it is under way.
+    gone: bool,
 }
 
 #[derive(Debug, Default)]
 struct Host {
+    name: String,
+    /// Targets there, also those gone whose index is not free yet.
+    targets: usize,
     in_flight: usize,
     slow_in_flight: usize,
     /// Targets waiting for a place at this server: usual ones, slow ones.
@@ -130,6 +151,11 @@ pub struct Plan {
     /// Slots that are due and not finished, with their number.
     open: BTreeMap<i64, usize>,
     waiting: usize,
+    /// The shards of the last [`Plan::hold`].
+    held: [bool; common::SHARDS as usize],
+    /// Indices of targets and servers to be used again.
+    free: Vec<usize>,
+    free_hosts: Vec<usize>,
 }
 
 impl Plan {
@@ -146,17 +172,19 @@ impl Plan {
             queues: Default::default(),
             open: BTreeMap::new(),
             waiting: 0,
+            held: [false; common::SHARDS as usize],
+            free: Vec::new(),
+            free_hosts: Vec::new(),
         }
     }
 
-    /// Adds a target and returns its index. It is due once its shard is held.
-    pub fn add(&mut self, key: &str, grid: Grid, host_port: String) -> usize {
-        let hosts = &mut self.hosts;
-        let host = *self.host_index.entry(host_port).or_insert_with(|| {
-            hosts.push(Host::default());
-            hosts.len() - 1
-        });
-        self.targets.push(Target {
+    /// Adds a target and returns its index, which may be that of one long gone. It is due
+    /// once its shard is held, or [`Plan::turn_over`] says so.
+    pub fn add(&mut self, id: TargetId, key: &str, grid: Grid, host_port: String) -> usize {
+        let host = self.host(host_port);
+        self.hosts[host].targets += 1;
+        let target = Target {
+            id,
             grid,
             shard: Shard::of(key),
             host,
@@ -164,8 +192,116 @@ impl Plan {
             slow: false,
             waiting: None,
             queued: false,
+            in_flight: 0,
+            gone: false,
+        };
+        match self.free.pop() {
+            Some(index) => {
+                self.targets[index] = target;
+                index
+            }
+            None => {
+                self.targets.push(target);
+                self.targets.len() - 1
+            }
+        }
+    }
+
+    fn host(&mut self, name: String) -> usize {
+        if let Some(host) = self.host_index.get(&name) {
+            return *host;
+        }
+        let host = Host { name: name.clone(), ..Host::default() };
+        let index = match self.free_hosts.pop() {
+            Some(index) => {
+                self.hosts[index] = host;
+                index
+            }
+            None => {
+                self.hosts.push(host);
+                self.hosts.len() - 1
+            }
+        };
+        self.host_index.insert(name, index);
+        index
+    }
+
+    /// Changes the list: what is gone has no further slot, unless another goes on with
+    /// its slots, the one that waits included; what begins is due from the moment named, if
+    /// its shard is held. The slots of all others stay as they are.
+    ///
+    /// What came due before has to be carried out by [`Plan::advance`] first.
+    pub fn turn_over(&mut self, turnover: &Turnover, steps: &mut Vec<Step>) {
+        let Turnover { gone, begun } = turnover;
+        let mut due = std::mem::take(&mut self.due).into_vec();
+        due.retain_mut(|Reverse((_, index))| match gone.get(index) {
+            None => true,
+            Some(Some(heir)) => {
+                *index = *heir;
+                true
+            }
+            Some(None) => false,
         });
-        self.targets.len() - 1
+        for (index, from_us) in begun {
+            let target = &mut self.targets[*index];
+            if self.held[target.shard.0 as usize] && !target.scheduled {
+                target.scheduled = true;
+                due.push(Reverse((target.grid.at_or_after(*from_us).0, *index)));
+            }
+        }
+        self.due = due.into();
+
+        let queues = self.queues.iter_mut().chain(self.hosts.iter_mut().flat_map(|host| &mut host.queues));
+        for queue in queues {
+            queue.retain(|index| !gone.contains_key(index));
+        }
+        for (&index, &heir) in gone {
+            let target = &mut self.targets[index];
+            target.gone = true;
+            target.queued = false;
+            let (scheduled, slow, waiting) = (target.scheduled, target.slow, target.waiting.take());
+            target.scheduled = false;
+            match (heir, waiting) {
+                (Some(heir), waiting) => {
+                    let target = &mut self.targets[heir];
+                    (target.scheduled, target.slow, target.waiting) = (scheduled, slow, waiting);
+                    if let Some(slot) = waiting
+                        && self.try_start(heir, slot, steps)
+                    {
+                        self.targets[heir].waiting = None;
+                        self.waiting -= 1;
+                    }
+                }
+                (None, Some(slot)) => {
+                    self.waiting -= 1;
+                    close(&mut self.open, slot);
+                    steps.push(Step::Missed { target: index, slot });
+                }
+                (None, None) => {}
+            }
+            self.free_if_done(index);
+        }
+    }
+
+    /// The index of a target that is gone may be used again once nothing refers to it.
+    fn free_if_done(&mut self, index: usize) {
+        let target = &self.targets[index];
+        if !target.gone || target.in_flight > 0 {
+            return;
+        }
+        self.free.push(index);
+        let host = &mut self.hosts[target.host];
+        host.targets -= 1;
+        // The probes there are those of its targets, and so are those that wait.
+        if host.targets == 0 {
+            self.host_index.remove(&host.name);
+            self.free_hosts.push(target.host);
+        }
+    }
+
+    /// How many targets and servers there is room for: what memory is taken for.
+    pub fn capacity(&self) -> (usize, usize) {
+        (self.targets.len(), self.hosts.len())
     }
 
     /// Probes exactly the shards of `tenure` from `now_us` on; what came due before
@@ -175,14 +311,16 @@ impl Plan {
     /// or with their next one. Of shards that leave, slots already due are still
     /// ours; of shards that are lost, slots that wait are the next holder's.
     pub fn hold(&mut self, tenure: &Tenure, now_us: i64) {
-        let held = marks(&tenure.shards);
+        self.held = marks(&tenure.shards);
+        let held = &self.held;
         let leaving = marks(&tenure.leaving);
-        for (index, target) in self.targets.iter_mut().enumerate() {
+        for (index, target) in self.targets.iter_mut().enumerate().filter(|(_, target)| !target.gone) {
             let shard = target.shard.0 as usize;
             if held[shard] {
                 if !target.scheduled {
                     target.scheduled = true;
-                    let first = tenure.first.get(&index).copied().unwrap_or_else(|| target.grid.at_or_after(now_us));
+                    let first =
+                        tenure.first.get(&target.id).copied().unwrap_or_else(|| target.grid.at_or_after(now_us));
                     self.due.push(Reverse((first.0, index)));
                 }
                 continue;
@@ -255,6 +393,7 @@ impl Plan {
         close(&mut self.open, slot);
         let target = &mut self.targets[index];
         target.slow = timed_out;
+        target.in_flight -= 1;
         let host_index = target.host;
         let host = &mut self.hosts[host_index];
         host.in_flight -= 1;
@@ -281,6 +420,7 @@ impl Plan {
                 self.start_queued(next, now_us, steps);
             }
         }
+        self.free_if_done(index);
     }
 
     /// Starts a target from a queue, or moves it to another; false if it no longer waits.
@@ -325,6 +465,7 @@ impl Plan {
             }
         } else {
             self.in_flight += 1;
+            self.targets[index].in_flight += 1;
             self.hosts[host].in_flight += 1;
             if slow {
                 self.slow_in_flight += 1;
@@ -359,3 +500,5 @@ fn close(open: &mut BTreeMap<i64, usize>, slot: Slot) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turn_over;

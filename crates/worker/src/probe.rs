@@ -58,6 +58,7 @@ pub struct Probed {
 #[derive(Debug)]
 pub struct Prepared {
     pub(crate) url: Url,
+    host_port: String,
     method: http::Method,
     headers: HeaderMap,
     body: Option<Bytes>,
@@ -91,6 +92,7 @@ impl Prepared {
         }
         Self {
             url: target.url.url().clone(),
+            host_port: target.url.host_port(),
             method: http::Method::from_bytes(target.method.as_str().as_bytes()).unwrap_or(http::Method::GET),
             headers,
             body: target.body.clone().map(Bytes::from),
@@ -99,6 +101,11 @@ impl Prepared {
             degraded_after: target.degraded_after,
             expect_status: target.expect_status.clone(),
         }
+    }
+
+    /// The server, for limits that hold for each.
+    pub fn host_port(&self) -> &str {
+        &self.host_port
     }
 
     fn expects(&self, status: StatusCode) -> bool {

@@ -7,25 +7,24 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use chrono::{DateTime, Utc};
-use common::Shard;
 use settings::SettingsError;
 use store::pool::PoolSettings;
 use store::targets::Applied;
 use store::{PgPool, StoreError, partitions, pool, targets, workers};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::backfill::Due;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::{self, Health, Ready};
-use crate::leases::{Leases, Standing};
+use crate::leases::{Leases, Roster, Standing};
 use crate::plan::Limits;
 use crate::probe::Prober;
 use crate::recorder::{self, Intake};
-use crate::schedule::Schedule;
+use crate::reload::{self, Current, InUse, Reloader, names};
+use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{housekeeping, incidents};
@@ -54,11 +53,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
         .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
     let (stats, intake) = (Arc::new(Stats::default()), Arc::new(Intake::new(config.max_buffered)));
-    let ready = Ready::default();
+    let (ready, in_use) = (Ready::default(), InUse::default());
     let health = match config.listen {
         Some(address) => {
             let health = Health {
                 ready: ready.clone(),
+                in_use: in_use.clone(),
                 stats: Arc::clone(&stats),
                 intake: Arc::clone(&intake),
                 pool: pool.clone(),
@@ -84,6 +84,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         in_flight: 0,
         queue_depth: 0,
         config_digest: config.digest.cast_signed(),
+        config_error: None,
     };
     let prepared = until(&stop, prepare(&pool, &config, &first_report)).await;
     let Some(applied) = prepared.transpose()? else { return Ok(()) };
@@ -96,16 +97,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         oldest_open_us: Arc::new(AtomicI64::new(i64::MAX)),
         adopted_round: Arc::default(),
         dropped_us: Arc::default(),
+        changing_us: Arc::new(AtomicI64::new(i64::MAX)),
     };
+    in_use.set(config.digest, &shared.stats);
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let due = config.targets.iter().zip(&applied.placed).map(|(target, placed)| Due {
-        target_id: placed.target_id,
-        shard: Shard::of(&target.key),
-        grid: target.grid(),
-        timeout: target.timeout,
-        since_us: placed.due_since.timestamp_micros(),
-    });
-    let due: Vec<Due> = due.collect();
+    let roster = Roster::new(reload::due(&config.targets, &applied));
     let list = applied.placed.iter().map(|placed| placed.target_id).zip(config.targets.iter().cloned()).collect();
     let housekeeping = {
         let (pool, retention, standing) = (pool.clone(), config.retention, standing.clone());
@@ -114,23 +110,47 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         tokio::spawn(housekeeping::run(pool, retention, standing, now, stop.clone()))
     };
     let folding = tokio::spawn(incidents::run(pool.clone(), standing.clone(), stop.clone()));
-    let schedule = start_schedule(&shared, limits, list, standing, stop.clone())?;
+    let (changes, changed) = mpsc::unbounded_channel();
+    let schedule = start_schedule(&shared, limits, list, (standing, changed), stop.clone())?;
 
     // The recorder outlives the schedule: the last results need it.
     let schedule_ended = CancellationToken::new();
-    let leases = Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: due };
+    let leases =
+        Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: roster.clone() };
     let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
+    let current = Current::new(&config, &applied);
+    let reload_task = config.file.map(|file| {
+        let reloader = Reloader {
+            file,
+            pool: pool.clone(),
+            worker_id: worker_id.clone(),
+            sources: config.sources,
+            retention: config.retention,
+            shared: shared.clone(),
+            roster,
+            changes,
+            in_use: in_use.clone(),
+            current,
+        };
+        tokio::spawn(reloader.run(stop.clone()))
+    });
     let record_task = {
         let (pool, worker_id, ended) = (pool.clone(), worker_id.clone(), schedule_ended.clone());
         let Shared { intake, stats, .. } = shared.clone();
         tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, &stats, ended, WRITE_GRACE).await })
     };
-    let report_task = tokio::spawn(report(pool.clone(), shared.clone(), first_report, ready, schedule_ended.clone()));
+    let report_task = {
+        let (pool, shared, ended) = (pool.clone(), shared.clone(), schedule_ended.clone());
+        tokio::spawn(async move { report(&pool, &shared, first_report, &in_use, &ready, &ended).await })
+    };
     info!(targets = config.targets.len(), in_flight = limits.total, worker_id, "probing");
 
     let schedule_result = schedule.await;
     if stop.is_cancelled() {
         info!("stopping: writing the last results");
+    }
+    if let Some(reload_task) = reload_task {
+        reload_task.await.context("reading the configuration again failed")?;
     }
     lease_task.await.context("the lease task failed")?;
     housekeeping.await.context("keeping house failed")?;
@@ -210,10 +230,6 @@ async fn attempt(
     Ok(Ok(applied))
 }
 
-fn names(keys: &[String]) -> String {
-    keys.iter().map(|key| common::name_for_log(key)).collect::<Vec<_>>().join(", ")
-}
-
 fn say_applied(config: &Config, applied: &Applied) {
     if !applied.removed.is_empty() {
         info!(targets = applied.removed.len(), "no longer configured, history kept: {}", names(&applied.removed));
@@ -263,7 +279,7 @@ fn start_schedule(
     shared: &Shared,
     limits: Limits,
     list: Vec<(common::TargetId, common::TargetSpec)>,
-    standing: watch::Receiver<Standing>,
+    (standing, changes): (watch::Receiver<Standing>, mpsc::UnboundedReceiver<Change>),
     stop: CancellationToken,
 ) -> anyhow::Result<oneshot::Receiver<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -283,7 +299,7 @@ fn start_schedule(
                     return;
                 }
             };
-            Schedule::new(shared, prober, limits, list, standing).run(stop, PROBE_GRACE).await;
+            Schedule::new(shared, prober, limits, list, standing, changes).run(stop, PROBE_GRACE).await;
         });
         let _ = ended_sender.send(());
     })?;
@@ -292,17 +308,26 @@ fn start_schedule(
 }
 
 /// Says once a second how this worker does, and in the log when slots were missed.
-async fn report(pool: PgPool, shared: Shared, mut report: workers::Report, ready: Ready, stop: CancellationToken) {
+async fn report(
+    pool: &PgPool,
+    shared: &Shared,
+    mut report: workers::Report,
+    in_use: &InUse,
+    ready: &Ready,
+    stop: &CancellationToken,
+) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut said, mut said_at) = (Lost::default(), Instant::now());
-    while until(&stop, tick.tick()).await.is_some() {
+    while until(stop, tick.tick()).await.is_some() {
         report.lag_us = shared.stats.take_max_lag_us();
         report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
         report.unknown = i64::try_from(shared.stats.unknown()).unwrap_or(i64::MAX);
         report.in_flight = i32::try_from(shared.stats.in_flight()).unwrap_or(i32::MAX);
+        report.config_digest = in_use.digest().cast_signed();
+        report.config_error = in_use.error();
         report.queue_depth = i64::try_from(shared.intake.depth()).unwrap_or(i64::MAX);
-        let written = tokio::time::timeout(Duration::from_secs(2), write_report(&pool, &report)).await;
+        let written = tokio::time::timeout(Duration::from_secs(2), write_report(pool, &report)).await;
         ready.set(matches!(written, Ok(Ok(()))));
 
         let lost = Lost { missed: shared.stats.missed(), unknown: shared.stats.unknown() };

@@ -3,22 +3,23 @@
 //! Runs on a thread and a current-thread runtime of its own, so that nothing that
 //! talks to Postgres delays a probe.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Check, Outcome, Phases, Slot, TargetId, TargetSpec};
+use common::{Check, Grid, Outcome, Phases, Slot, TargetId, TargetSpec};
 use futures_util::FutureExt;
 use prometheus::Histogram;
 use store::batches::{Gap, GapReason};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::leases::Standing;
-use crate::plan::{Ended, Limits, Plan, Step, Tenure};
+use crate::plan::{Ended, Limits, Plan, Step, Tenure, Turnover};
 use crate::probe::{Prepared, Probe, Probed};
 use crate::shared::Shared;
 use crate::stats::{MOST_HISTOGRAMS, Stats};
@@ -26,10 +27,25 @@ use crate::stats::{MOST_HISTOGRAMS, Stats};
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// A change of the list of targets.
+#[derive(Debug)]
+pub struct Change {
+    /// Those no longer probed.
+    pub removed: Vec<TargetId>,
+    /// Those that are new or have changed, with the moment from which slots of theirs are due
+    /// if they have another grid than before, microseconds since the epoch.
+    pub set: Vec<(TargetId, TargetSpec, i64)>,
+    /// Told once the schedule works on the new list.
+    pub done: oneshot::Sender<()>,
+}
+
 struct Target {
     id: TargetId,
     key: String,
     name: String,
+    grid: Grid,
+    /// A piece of its URL that no log line may show.
+    secret_host: Option<String>,
     prepared: Arc<Prepared>,
     /// The last verdict, to notice changes.
     last: Option<Outcome>,
@@ -51,7 +67,10 @@ pub struct Schedule<P> {
     prober: P,
     plan: Plan,
     targets: Vec<Target>,
+    /// The index of each row's target.
+    indices: HashMap<TargetId, usize>,
     standing: watch::Receiver<Standing>,
+    changes: mpsc::UnboundedReceiver<Change>,
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     steps: Vec<Step>,
@@ -67,17 +86,81 @@ impl<P: Probe> Schedule<P> {
         limits: Limits,
         list: Vec<(TargetId, TargetSpec)>,
         standing: watch::Receiver<Standing>,
+        changes: mpsc::UnboundedReceiver<Change>,
     ) -> Self {
         let (done_sender, done) = mpsc::unbounded_channel();
-        let mut plan = Plan::new(limits);
-        let mut targets = Vec::with_capacity(list.len());
+        let mut schedule = Self {
+            shared,
+            prober,
+            plan: Plan::new(limits),
+            targets: Vec::with_capacity(list.len()),
+            indices: HashMap::with_capacity(list.len()),
+            standing,
+            changes,
+            done,
+            done_sender,
+            steps: Vec::new(),
+            sure_until: None,
+        };
         for (id, spec) in list {
-            plan.add(&spec.key, spec.grid(), spec.url.host_port());
-            let prepared = Arc::new(Prepared::new(&spec));
-            let name = common::name_for_log(&spec.name);
-            targets.push(Target { id, key: spec.key, name, prepared, last: None, latency: None });
+            schedule.add(Target::new(id, spec));
         }
-        Self { shared, prober, plan, targets, standing, done, done_sender, steps: Vec::new(), sure_until: None }
+        schedule
+    }
+
+    /// Gives the target an index; the one it had before keeps its probes under way.
+    fn add(&mut self, target: Target) -> usize {
+        let index = self.plan.add(target.id, &target.key, target.grid, target.prepared.host_port().to_owned());
+        self.indices.insert(target.id, index);
+        if index == self.targets.len() {
+            self.targets.push(target);
+        } else {
+            self.targets[index] = target;
+        }
+        index
+    }
+
+    /// Works on another list from now on. Targets that are in both keep their slots.
+    pub(crate) fn change(&mut self, change: Change) {
+        if self.is_sure() {
+            self.advance(self.shared.clock.now_us());
+        }
+        let first = self.standing.borrow().tenure.first.clone();
+        let mut turnover = Turnover::default();
+        for id in change.removed {
+            if let Some(index) = self.indices.remove(&id) {
+                self.shared.stats.forget(&self.targets[index].key);
+                turnover.gone.insert(index, None);
+            }
+        }
+        for (id, spec, since_us) in change.set {
+            let mut target = Target::new(id, spec);
+            let before = self.indices.get(&id).copied();
+            if let Some(before) = before {
+                let before = &self.targets[before];
+                target.last = before.last;
+                target.latency = before.latency.clone();
+            }
+            let grid = target.grid;
+            let index = self.add(target);
+            match before {
+                Some(before) if self.targets[before].grid == grid => {
+                    turnover.gone.insert(before, Some(index));
+                }
+                _ => {
+                    turnover.gone.extend(before.map(|before| (before, None)));
+                    // A shard that was just taken begins where its leases say.
+                    let from_us = first.get(&id).map_or(since_us, |slot| slot.0.max(since_us));
+                    turnover.begun.push((index, from_us));
+                }
+            }
+        }
+        let mut steps = std::mem::take(&mut self.steps);
+        self.plan.turn_over(&turnover, &mut steps);
+        self.carry_out(&mut steps);
+        self.publish();
+        // Who asked may be gone, as at a stop.
+        let _ = change.done.send(());
     }
 
     /// Probes until `stop`, then waits for the probes under way, at most `grace`.
@@ -94,6 +177,7 @@ impl<P: Probe> Schedule<P> {
                     Err(_) => break,
                 },
                 Some(done) = self.done.recv() => self.finish(done),
+                Some(change) = self.changes.recv() => self.change(change),
                 () = sleep(wake) => {}
             }
         }
@@ -268,6 +352,19 @@ impl<P: Probe> Schedule<P> {
 }
 
 impl Target {
+    fn new(id: TargetId, spec: TargetSpec) -> Self {
+        Self {
+            id,
+            name: common::name_for_log(&spec.name),
+            grid: spec.grid(),
+            secret_host: spec.url.has_secrets().then(|| spec.url.url().host_str().map(str::to_owned)).flatten(),
+            prepared: Arc::new(Prepared::new(&spec)),
+            last: None,
+            latency: None,
+            key: spec.key,
+        }
+    }
+
     /// Latency counts where there was an answer, as in the roll-ups.
     fn observe(&mut self, probed: &Probed, stats: &Stats) {
         if let (Some(_), Some(elapsed_us)) = (probed.code, probed.elapsed_us) {
@@ -280,6 +377,9 @@ impl Target {
     fn tell(&mut self, probed: &Probed) {
         let name = &self.name;
         let detail = probed.detail.as_deref().unwrap_or_default();
+        // A resolver names the host it asked for, and a certificate the one it is not for.
+        let hidden = self.secret_host.as_ref().map(|host| detail.replace(host.as_str(), "***"));
+        let detail = hidden.as_deref().unwrap_or(detail);
         if !probed.outcome.is_verdict() {
             debug!("{name}: {} ({detail})", probed.outcome.label());
             return;

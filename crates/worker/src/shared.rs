@@ -27,6 +27,9 @@ pub struct Shared {
     /// When the schedule dropped each shard that leaves, microseconds since the epoch:
     /// its slots before this moment are ours, those from it on are not.
     pub dropped_us: Arc<Mutex<BTreeMap<Shard, i64>>>,
+    /// Since when the list of targets is being changed, microseconds since the epoch: a
+    /// slot of a new one may be due that the schedule has not heard of. `i64::MAX` otherwise.
+    pub changing_us: Arc<AtomicI64>,
 }
 
 impl Shared {
@@ -45,7 +48,8 @@ impl Shared {
         if self.adopted_round.load(Ordering::Acquire) < round {
             return None;
         }
-        let in_plan = self.oldest_open_us.load(Ordering::Acquire);
+        let changing = self.changing_us.load(Ordering::Acquire);
+        let in_plan = self.oldest_open_us.load(Ordering::Acquire).min(changing);
         let in_intake = self.intake.oldest_us().unwrap_or(i64::MAX);
         match in_plan.min(in_intake) {
             // Nothing is due, ever: no target is on our shards.

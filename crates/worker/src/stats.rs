@@ -38,6 +38,8 @@ pub struct Stats {
     queue_depth: IntGauge,
     pool_open: IntGauge,
     pool_idle: IntGauge,
+    config_successful: IntGauge,
+    config_success_at: IntGauge,
 }
 
 impl Default for Stats {
@@ -66,6 +68,14 @@ impl Default for Stats {
             queue_depth: make.gauge("queue_depth", "Results in memory that wait for Postgres"),
             pool_open: make.gauge("pool_connections", "Open database connections"),
             pool_idle: make.gauge("pool_idle_connections", "Database connections without work"),
+            config_successful: make.gauge(
+                "config_last_reload_successful",
+                "Whether the configuration was usable when it was last read: 1, or 0 while an older one is in use",
+            ),
+            config_success_at: make.gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in use was read, seconds since the epoch",
+            ),
             registry: registry.clone(),
         };
         // A series that is there from the start can be told from one that is not scraped.
@@ -119,6 +129,21 @@ impl Stats {
     /// The latency histogram of one target. Those beyond [`MOST_HISTOGRAMS`] go without.
     pub fn latency(&self, key: &str) -> Histogram {
         self.elapsed.with_label_values(&[key])
+    }
+
+    /// Drops the histogram of a target that is no longer probed.
+    pub fn forget(&self, key: &str) {
+        // An error means that it never had one.
+        let _ = self.elapsed.remove_label_values(&[key]);
+    }
+
+    /// Notes whether the configuration is the newest there is, and since when if so,
+    /// seconds since the epoch.
+    pub fn set_config(&self, loaded_at: Option<i64>) {
+        self.config_successful.set(i64::from(loaded_at.is_some()));
+        if let Some(at) = loaded_at {
+            self.config_success_at.set(at);
+        }
     }
 
     /// Notes how many probes are under way and how many due ones wait for a place.

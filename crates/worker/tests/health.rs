@@ -9,6 +9,7 @@ use common::{Cause, Check, Outcome, Slot, TargetId};
 use store::pool::{self, PoolSettings};
 use worker::health::{self, Health, Ready};
 use worker::recorder::Intake;
+use worker::reload::InUse;
 use worker::stats::Stats;
 
 async fn get(base: &str, path: &str) -> (u16, String) {
@@ -21,6 +22,7 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let health = Health {
         ready: Ready::default(),
+        in_use: InUse::default(),
         stats: Arc::new(Stats::default()),
         intake: Arc::new(Intake::new(10)),
         pool: pool::lazy("postgres://nobody@127.0.0.1:1/none", &PoolSettings::WORKER).unwrap(),
@@ -36,6 +38,14 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
     assert_eq!(get(&base, "/readyz").await.0, 200);
 
     let stats = &health.stats;
+    health.in_use.set(7, stats);
+    assert!(get(&base, "/metrics").await.1.contains("\nlookout_config_last_reload_successful 1\n"));
+    health.in_use.refuse("c.yaml:1:2: [0].url: is missing".to_owned(), stats);
+    let (status, text) = get(&base, "/readyz").await;
+    assert_eq!(
+        (status, text.as_str()),
+        (200, "ready, with the last good configuration\nc.yaml:1:2: [0].url: is missing\n")
+    );
     stats.started(3_000);
     stats.ended(Outcome::Up);
     stats.ended(Outcome::Down(Cause::Dns));
@@ -60,6 +70,7 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         "lookout_slots_total{outcome=\"unknown\"} 0",
         "lookout_target_elapsed_seconds_bucket{target=\"a \\\"b\\\"\",le=\"0.05\"} 1",
         "lookout_target_elapsed_seconds_count{target=\"a \\\"b\\\"\"} 1",
+        "lookout_config_last_reload_successful 0",
         "lookout_probes_in_flight 2",
         "lookout_probes_waiting 1",
         "lookout_flush_seconds_bucket{le=\"0.005\"} 1",

@@ -41,6 +41,7 @@ impl Running {
             targets,
             services: Vec::new(),
             digest: 1,
+            file: None,
             sources: vec![Source::Env, Source::File],
             limits: Limits::for_total(100),
             max_buffered: 100_000,

@@ -88,6 +88,9 @@ struct Worker {
     queue_depth: i64,
     /// Results on its disk that wait for Postgres.
     spool_depth: i64,
+    /// What is wrong with its configuration file, one problem a line, while it works on with the last good one; null
+    /// when that is the newest.
+    config_error: Option<String>,
 }
 
 /// `stopped` is a clean stop; `gone` means no report for 5 s.
@@ -167,6 +170,7 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
                 in_flight: worker.in_flight,
                 queue_depth: worker.queue_depth,
                 spool_depth: worker.spool_depth,
+                config_error: worker.config_error.clone(),
             })
             .collect(),
     })

@@ -16,18 +16,18 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 use store::testing::TestDb;
 use store::{batches, partitions, rollups, targets, workers};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
 
 use super::expected::Expected;
 use crate::backfill::Due;
 use crate::clock::Clock;
-use crate::leases::{self, Leases, Standing, State};
+use crate::leases::{self, Leases, Roster, Standing, State};
 use crate::plan::Limits;
 use crate::probe::{Prepared, Probe, Probed};
 use crate::recorder::{self, Intake};
-use crate::schedule::Schedule;
+use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
 
 /// 20 s before an hour is over, so that roll-ups of that hour meet late results.
@@ -321,13 +321,16 @@ impl World {
             oldest_open_us: Arc::new(i64::MAX.into()),
             adopted_round: Arc::default(),
             dropped_us: Arc::default(),
+            changing_us: Arc::new(i64::MAX.into()),
         };
         let (standing, told) = watch::channel(Standing::default());
         let oracle = Oracle { clock: self.clock.clone(), chance: self.chance.clone(), started: self.started.clone() };
         let list = self.due.iter().map(|due| due.target_id).zip(self.specs.iter().cloned()).collect();
-        let mut schedule = Schedule::new(shared.clone(), oracle, Limits::for_total(self.places), list, told);
+        let mut schedule =
+            Schedule::new(shared.clone(), oracle, Limits::for_total(self.places), list, told, no_changes());
         schedule.hold();
-        let leases = Leases { pool: self.pool.clone(), worker_id: name.clone(), shared, targets: self.due.clone() };
+        let leases =
+            Leases { pool: self.pool.clone(), worker_id: name.clone(), shared, targets: Roster::new(self.due.clone()) };
         let now = Instant::now();
         self.workers.push(Worker {
             name,
@@ -587,6 +590,7 @@ impl Worker {
             in_flight: 0,
             queue_depth: 0,
             config_digest: 1,
+            config_error: None,
         };
         workers::report(&mut self.leases.pool.acquire().await.unwrap(), &report).await.unwrap();
         Some(self.leases.round(&self.state).await.unwrap())
@@ -605,6 +609,11 @@ impl Worker {
             intake.written(&gaps);
         }
     }
+}
+
+/// A list that stays as it is.
+fn no_changes() -> mpsc::UnboundedReceiver<Change> {
+    mpsc::unbounded_channel().1
 }
 
 fn spec(index: usize, plan: &TargetPlan) -> TargetSpec {

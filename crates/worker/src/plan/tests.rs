@@ -14,10 +14,16 @@ fn all_shards() -> Tenure {
     Tenure { shards: (0..SHARDS).map(Shard).collect(), ..Tenure::default() }
 }
 
+/// Its row is its index, as long as none is gone.
+fn add(plan: &mut Plan, key: &str, grid: Grid, host: &str) -> usize {
+    let id = TargetId(i32::try_from(plan.capacity().0).unwrap());
+    plan.add(id, key, grid, host.to_owned())
+}
+
 fn plan_of(limits: Limits, targets: &[(&str, &str)]) -> Plan {
     let mut plan = Plan::new(limits);
     for (key, host) in targets {
-        plan.add(key, every(1, key), (*host).to_owned());
+        add(&mut plan, key, every(1, key), host);
     }
     plan.hold(&all_shards(), 0);
     plan
@@ -88,7 +94,7 @@ fn targets_that_hang_leave_places_for_those_that_answer() {
     for n in 0..40 {
         let key = format!("t{n}");
         let hangs = n < 30;
-        plan.add(&key, every(1, &key), format!("{}{n}", if hangs { "hang" } else { "fast" }));
+        add(&mut plan, &key, every(1, &key), &format!("{}{n}", if hangs { "hang" } else { "fast" }));
     }
     plan.hold(&all_shards(), 0);
     // Virtual time in milliseconds; hanging probes end after 900 ms by timing out.
@@ -147,9 +153,9 @@ fn a_shard_that_leaves_finishes_what_was_due_and_starts_nothing_new() {
 #[test]
 fn a_new_shard_begins_where_the_tenure_says() {
     let mut plan = Plan::new(Limits::for_total(10));
-    plan.add("a", every(1, "a"), "h".to_owned());
+    add(&mut plan, "a", every(1, "a"), "h");
     let late = every(1, "a").at_or_after(4_000_000);
-    let tenure = Tenure { first: BTreeMap::from([(0, late)]), ..all_shards() };
+    let tenure = Tenure { first: BTreeMap::from([(TargetId(0), late)]), ..all_shards() };
     plan.hold(&tenure, 4_900_000);
     assert_eq!(advance(&mut plan, 4_999_999), [Step::Start { target: 0, slot: late, slow: false }]);
 }
@@ -169,7 +175,7 @@ proptest! {
         let grids: Vec<Grid> = (0..targets).map(|n| {
             let key = format!("t{n}");
             let grid = every(1 + (n as u64 % 3), &key);
-            plan.add(&key, grid, format!("h{}", n % hosts));
+            add(&mut plan, &key, grid, &format!("h{}", n % hosts));
             grid
         }).collect();
         plan.hold(&all_shards(), 0);
