@@ -20,8 +20,10 @@ pub(crate) enum RuleError {
     TooLong,
     #[error("is not a whole number of milliseconds")]
     TooFine,
+    /// Too short for the window of an objective.
     #[error("is below the minimum 1s")]
     WindowTooShort,
+    /// Too long for the window of an objective.
     #[error("is over the maximum 9600h")]
     WindowTooLong,
 }
