@@ -1,15 +1,20 @@
 //! `lookout`: the command people type. It wires the parts together and prints;
 //! it holds no logic of its own.
 
+mod check;
+mod input;
 mod replay;
+mod text;
 mod up;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use settings::process::exit_code;
 use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 
+use check::CheckArgs;
 use replay::ReplayArgs;
 use up::UpArgs;
 
@@ -46,6 +51,9 @@ enum Command {
         #[command(flatten)]
         log: LogArgs,
     },
+    /// Ask the endpoints of a YAML file again and again, and report by domain; no database, no server
+    #[command(after_help = check::EXAMPLES)]
+    Check(Box<CheckArgs>),
     /// Find the incidents in a recorded stream of requests and changes, or in access logs
     #[command(after_help = replay::EXAMPLES)]
     Replay(Box<ReplayArgs>),
@@ -61,27 +69,23 @@ enum Command {
 fn main() -> ExitCode {
     let cli: Cli = settings::cli::parse();
     match cli.command {
+        None => exit_code(up::run(&cli.up, &cli.log)),
+        Some(Command::Up { up, log }) => exit_code(up::run(&up, &log)),
+        Some(Command::Check(args)) => check::main(&args),
         Some(Command::Replay(args)) => replay::main(&args),
-        command => settings::process::exit_code(run(command, &cli.up, &cli.log)),
+        Some(Command::Demo { log, what }) => exit_code(run_demo(&log, what)),
     }
 }
 
-fn run(command: Option<Command>, up: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
-    match command {
-        None => up::run(up, log),
-        Some(Command::Replay(args)) => replay::run(&args),
-        Some(Command::Up { up, log }) => up::run(&up, &log),
-        Some(Command::Demo { log, what }) => {
-            let mut problems = Problems::new();
-            log.init(&mut problems);
-            problems.finish()?;
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(async {
-                let stop = CancellationToken::new();
-                settings::process::cancel_on_signal(stop.clone())?;
-                // What stops it is an address that cannot be had, or a file.
-                demo::run(what, stop).await.map_err(|error| SettingsError::one(format!("{error:#}")).into())
-            })
-        }
-    }
+fn run_demo(log: &LogArgs, what: demo::Command) -> anyhow::Result<()> {
+    let mut problems = Problems::new();
+    log.init(&mut problems);
+    problems.finish()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        settings::process::cancel_on_signal(stop.clone())?;
+        // What stops it is an address that cannot be had, or a file.
+        demo::run(what, stop).await.map_err(|error| SettingsError::one(format!("{error:#}")).into())
+    })
 }

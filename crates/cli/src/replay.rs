@@ -1,9 +1,8 @@
 //! `lookout replay`: finds the incidents in what was recorded.
 
-mod input;
 mod text;
 
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,10 +13,7 @@ use logs::{AccessLog, Goal, LogError, Merge, Outcome};
 use serde::Serialize;
 use settings::SettingsError;
 
-use input::{Input, Progress};
-
-/// How much is read at once.
-const BLOCK: usize = 256 * 1024;
+use crate::input::{BLOCK, Input, Progress};
 
 /// Flags of `lookout replay`.
 #[derive(Debug, Clone, Args)]
@@ -114,7 +110,7 @@ pub(crate) fn main(args: &ReplayArgs) -> ExitCode {
 /// # Errors
 /// [`SettingsError`] for unusable endpoints or flags, [`RejectedLine`] or [`LogError`] for a wrong line in a strict
 /// run; anything else cannot be read or written.
-pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<()> {
+fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
     // Said here and not by clap: what a log needs conflicts with a stream, and clap then asks for nothing.
     if args.access_log.is_empty() && (args.changes.is_some() || args.service.is_some()) {
@@ -303,12 +299,5 @@ fn print(
     match result {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| anyhow!("cannot write the report: {error}")),
-    }
-}
-
-/// Says so when it waits for somebody to type.
-fn warn_of_terminal() {
-    if io::stdin().is_terminal() {
-        eprintln!("reading from standard input; Ctrl-D ends it");
     }
 }

@@ -15,6 +15,8 @@ pub struct TargetUrl {
     credentials: Option<(String, String)>,
     /// Parts of `url` are secret, and `written` has placeholders for them.
     has_secrets: bool,
+    /// The whole text, where `written` is not.
+    secret: Option<String>,
 }
 
 /// Why a text is no URL that can be probed. Never repeats user or password.
@@ -106,12 +108,13 @@ impl TargetUrl {
         }
         let mut credentials = None;
         let mut written = text.to_owned();
+        let mut secret = None;
         if authority.contains('@') {
             credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
-            written = format!("{scheme}://{host_port}{}", &rest[authority_end..]);
+            secret = Some(std::mem::replace(&mut written, format!("{scheme}://{host_port}{}", &rest[authority_end..])));
             url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| UrlError::NoHost)?;
         }
-        Ok(Self { written, url, credentials, has_secrets: false })
+        Ok(Self { written, url, credentials, has_secrets: false, secret })
     }
 
     /// Parses a URL that holds secrets. People see `shown` instead: the same text with
@@ -120,7 +123,8 @@ impl TargetUrl {
     /// # Errors
     /// As [`TargetUrl::parse`]; the error may repeat a piece of `text`.
     pub fn parse_with_secrets(text: &str, shown: &str) -> Result<Self, UrlError> {
-        Ok(Self { written: shown.to_owned(), has_secrets: true, ..Self::parse(text)? })
+        let url = Self::parse(text)?;
+        Ok(Self { written: shown.to_owned(), has_secrets: true, secret: Some(text.to_owned()), ..url })
     }
 
     /// Whether [`TargetUrl::as_written`] has placeholders for what nobody may see.
@@ -131,6 +135,11 @@ impl TargetUrl {
     /// The URL as it was written, less any user and password.
     pub fn as_written(&self) -> &str {
         &self.written
+    }
+
+    /// The URL byte for byte, user, password and other secrets included: to be compared, and never shown.
+    pub fn whole(&self) -> &str {
+        self.secret.as_deref().unwrap_or(&self.written)
     }
 
     /// The parsed URL, less any user and password. Only for the request: it may hold other secrets.
@@ -195,6 +204,7 @@ mod tests {
             let shown = format!("{} {:?} {}", url.as_written(), url, url.for_log());
             prop_assert!(!shown.contains("s3cret") && !shown.contains("me:"), "{shown}");
             prop_assert_eq!(url.credentials(), Some(("me", "s3cret")));
+            prop_assert_eq!(url.whole(), format!("https://me:s3cret@example.org/{tail}"));
         }
     }
 

@@ -14,7 +14,7 @@ mod log;
 mod percent;
 mod problems;
 pub mod process;
-mod rules;
+pub mod rules;
 mod targets;
 pub mod urls;
 

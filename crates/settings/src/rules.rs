@@ -9,21 +9,26 @@ use crate::duration::{self, DurationError};
 
 /// Why a duration does not fit its field. The messages go after the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RuleError {
+pub enum RuleError {
+    /// No duration at all.
     #[error(transparent)]
     Duration(DurationError),
+    /// A duration, but no interval.
     #[error(transparent)]
     Interval(#[from] IntervalError),
+    /// Too short for a time limit.
     #[error("is below the minimum 1ms")]
     TooShort,
+    /// Too long for a time limit.
     #[error("is over the maximum 24h")]
     TooLong,
+    /// Too fine for a time limit.
     #[error("is not a whole number of milliseconds")]
     TooFine,
-    /// Too short for the window of an objective.
+    /// Too short for a window.
     #[error("is below the minimum 1s")]
     WindowTooShort,
-    /// Too long for the window of an objective.
+    /// Too long for a window.
     #[error("is over the maximum 9600h")]
     WindowTooLong,
 }
@@ -46,7 +51,10 @@ pub(crate) fn window(text: &str) -> Result<Duration, RuleError> {
 }
 
 /// A duration of 1 s to 24 h, in whole milliseconds.
-pub(crate) fn interval(text: &str) -> Result<Interval, RuleError> {
+///
+/// # Errors
+/// [`RuleError`] names the rule it breaks.
+pub fn interval(text: &str) -> Result<Interval, RuleError> {
     match duration::parse(text) {
         Ok(duration) => Ok(Interval::new(duration)?),
         Err(DurationError::Negative) => Err(IntervalError::TooShort.into()),
@@ -57,7 +65,10 @@ pub(crate) fn interval(text: &str) -> Result<Interval, RuleError> {
 
 /// A duration of 1 ms to 24 h, in whole milliseconds: what the database keeps
 /// for time limits.
-pub(crate) fn limit(text: &str) -> Result<Duration, RuleError> {
+///
+/// # Errors
+/// [`RuleError`] names the rule it breaks.
+pub fn limit(text: &str) -> Result<Duration, RuleError> {
     match duration::parse(text) {
         Ok(duration) if duration < Duration::from_millis(1) => Err(RuleError::TooShort),
         Ok(duration) if duration > Interval::MAX => Err(RuleError::TooLong),

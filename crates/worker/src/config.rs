@@ -129,8 +129,7 @@ impl ProbeArgs {
             minutes: days("RETENTION_MINUTES", "--retention-minutes", &self.retention_minutes, keep.minutes),
             hours: days("RETENTION_HOURS", "--retention-hours", &self.retention_hours, keep.hours),
         };
-        let total =
-            count(problems, "WORKERS_COUNT", "--workers-count", self.workers_count.as_deref(), DEFAULT_WORKERS_COUNT);
+        let total = workers_count(problems, self.workers_count.as_deref());
         let max_buffered =
             count(problems, "MAX_BUFFERED", "--max-buffered", self.max_buffered.as_deref(), DEFAULT_MAX_BUFFERED);
         let listen = self.worker_addr.as_deref().and_then(|raw| {
@@ -145,6 +144,11 @@ impl ProbeArgs {
             retention,
         })
     }
+}
+
+/// How many probes may be under way at once. Where the value is wrong, which is noted, the usual number stands in.
+pub fn workers_count(problems: &mut Problems, raw: Option<&str>) -> usize {
+    count(problems, "WORKERS_COUNT", "--workers-count", raw, DEFAULT_WORKERS_COUNT)
 }
 
 fn count(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, default: usize) -> usize {

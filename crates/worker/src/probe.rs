@@ -12,10 +12,12 @@ mod classify;
 mod client;
 mod trace;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Cause, Connection, Outcome, Phases, TargetSpec};
+use futures_util::FutureExt;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Response;
@@ -134,6 +136,19 @@ impl Probe for Prober {
     }
 }
 
+/// Waits for a check. A bug in the probe is our fault: it ends the check as unknown, and nothing else.
+pub async fn guarded(check: impl Future<Output = Probed>) -> Probed {
+    let begun = Instant::now();
+    AssertUnwindSafe(check).catch_unwind().await.unwrap_or_else(|_| Probed {
+        started: begun,
+        outcome: Outcome::Unknown,
+        code: None,
+        elapsed_us: None,
+        phases: Phases::default(),
+        detail: Some("the probe failed; this is a bug in lookout".to_owned()),
+    })
+}
+
 /// How one request of a probe ended badly.
 struct Failure {
     outcome: Outcome,
@@ -149,17 +164,22 @@ impl Failure {
 impl Prober {
     /// Probes a target once. Never takes longer than its timeout, give or take a timer tick.
     pub async fn check(&self, target: &Prepared) -> Probed {
+        self.check_within(target, target.timeout).await
+    }
+
+    /// Probes a target once, with another timeout than its own.
+    pub async fn check_within(&self, target: &Prepared, timeout: Duration) -> Probed {
         let trace = Trace::default();
         let begun = Instant::now();
-        let deadline = begun + target.timeout;
+        let deadline = begun + timeout;
         let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, &trace))).await;
         let ended = Instant::now();
         let started = trace.started().unwrap_or(begun);
         let waited = ended.duration_since(started);
 
         // A timer that fires long after its time means that we stood still, not the target.
-        let tolerance = (target.timeout / 5).max(MIN_STALL);
-        let stalled = ended.duration_since(begun) > target.timeout + tolerance;
+        let tolerance = (timeout / 5).max(MIN_STALL);
+        let stalled = ended.duration_since(begun) > timeout + tolerance;
         let to_head = trace.head_at().map(|head| head.duration_since(started));
         let (outcome, elapsed, detail) = match answer {
             _ if stalled => {
@@ -167,11 +187,11 @@ impl Prober {
                 (Outcome::Unknown, to_head, Some(detail))
             }
             Err(_) if trace.is_looking_up() => {
-                let detail = format!("no answer from the name server within {} ms", target.timeout.as_millis());
+                let detail = format!("no answer from the name server within {} ms", timeout.as_millis());
                 (Outcome::Down(Cause::Dns), Some(waited), Some(detail))
             }
             Err(_) => {
-                let detail = format!("no complete answer within {} ms", target.timeout.as_millis());
+                let detail = format!("no complete answer within {} ms", timeout.as_millis());
                 (Outcome::Down(Cause::Timeout), Some(waited), Some(detail))
             }
             Ok(Err(failure)) => (failure.outcome, to_head.or(Some(waited)), Some(failure.detail)),

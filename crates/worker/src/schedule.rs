@@ -4,13 +4,11 @@
 //! talks to Postgres delays a probe.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Check, Grid, Outcome, Phases, Slot, TargetId, TargetSpec};
-use futures_util::FutureExt;
+use common::{Check, Grid, Outcome, Slot, TargetId, TargetSpec};
 use prometheus::Histogram;
 use store::batches::{Gap, GapReason};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::leases::Standing;
 use crate::plan::{Ended, Limits, Plan, Step, Tenure, Turnover};
-use crate::probe::{Prepared, Probe, Probed};
+use crate::probe::{Prepared, Probe, Probed, guarded};
 use crate::shared::Shared;
 use crate::stats::{MOST_HISTOGRAMS, Stats};
 
@@ -330,16 +328,8 @@ impl<P: Probe> Schedule<P> {
         let prepared = Arc::clone(&self.targets[index].prepared);
         let done = self.done_sender.clone();
         tokio::spawn(async move {
-            let begun = Instant::now();
-            // A bug in the probe is our fault: the slot still gets its outcome.
-            let probed = AssertUnwindSafe(prober.check(&prepared)).catch_unwind().await.unwrap_or_else(|_| Probed {
-                started: begun,
-                outcome: Outcome::Unknown,
-                code: None,
-                elapsed_us: None,
-                phases: Phases::default(),
-                detail: Some("the probe failed; this is a bug in lookout".to_owned()),
-            });
+            // Whatever happens, the slot gets its outcome.
+            let probed = guarded(prober.check(&prepared)).await;
             // Nobody listens only when the grace at the end is over.
             let _ = done.send(Done { target: index, slot, slow, probed });
         });

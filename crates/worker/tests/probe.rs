@@ -101,6 +101,17 @@ async fn a_slow_success_is_degraded_and_its_time_is_that_of_the_head() {
 }
 
 #[tokio::test]
+async fn a_check_may_be_given_less_time_than_its_target_has() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let hanging = Prepared::new(&target(&server.url("/hang")));
+    let probed = Prober::new().unwrap().check_within(&hanging, Duration::from_millis(150)).await;
+    assert_eq!(probed.outcome, Outcome::Down(Cause::Timeout));
+    let waited = probed.elapsed_us.unwrap();
+    assert!((100_000..600_000).contains(&waited), "{waited}");
+    assert_eq!(probed.detail.as_deref(), Some("no complete answer within 150 ms"));
+}
+
+#[tokio::test]
 async fn a_timeout_reports_the_time_waited() {
     let server = FaultServer::start_on_thread().unwrap();
     let probed = check_url(&server.url("/hang")).await;

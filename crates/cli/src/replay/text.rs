@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Utc};
-use comfy_table::{CellAlignment, Table, presets};
 use engine::{Incident, Nanos, Report, ServiceMonitor};
+
+use crate::text::{align_right, counted, harmless, table};
 
 /// Commits are told apart by fewer characters than they have.
 const COMMIT_CHARS: usize = 12;
@@ -89,22 +90,6 @@ pub(super) fn write(out: &mut dyn Write, report: &Report, notes: &[String]) -> i
     Ok(())
 }
 
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
-}
-
-fn table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table
-}
-
-fn align_right(table: &mut Table, column: usize) {
-    if let Some(column) = table.column_mut(column) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
-
 /// To the millisecond; the JSON form has every digit.
 fn moment(at: Nanos) -> String {
     let at: DateTime<Utc> = DateTime::from_timestamp_nanos(at.into());
@@ -132,11 +117,6 @@ fn commit(commit: Option<&str>) -> String {
     }
 }
 
-/// Names come from files of all sorts: what could steer a terminal is written out.
-fn harmless(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,10 +133,5 @@ mod tests {
         ] {
             assert_eq!(lasted(nanos), expected);
         }
-    }
-
-    #[test]
-    fn what_could_steer_a_terminal_is_written_out() {
-        assert_eq!(harmless("a\u{1b}[31mé\n"), "a\\u{1b}[31mé\\n");
     }
 }

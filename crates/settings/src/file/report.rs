@@ -42,6 +42,11 @@ impl<'n> Report<'n> {
         Self { name, mode, errors: Vec::new(), warnings: Vec::new(), spoilt: HashSet::new() }
     }
 
+    /// Who reads the file.
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
     /// Notes what makes the file unusable. `message` must show no secret.
     pub(crate) fn error(&mut self, at: Place, path: &Path, message: impl Display) {
         if self.spoilt.contains(&at) {

@@ -8,7 +8,7 @@ use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, Targ
 use super::fields::{Fields, quoted, secret_text};
 use super::report::{Path, Report};
 use super::tree::{Node, Value};
-use super::{expand, request};
+use super::{Mode, expand, request};
 use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES};
 use crate::urls;
@@ -70,6 +70,11 @@ pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut 
     if let Some(timeout) = policy.timeout {
         check_timeout(&fields, timeout, interval, report);
     }
+    let default_timeout = match report.mode() {
+        Mode::Service => defaults.timeout.min(interval.duration()),
+        // Nothing comes at intervals there.
+        Mode::OneOff => defaults.timeout,
+    };
     let name = name?;
     Some(TargetSpec {
         key: key.unwrap_or_else(|| name.clone()),
@@ -79,7 +84,7 @@ pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut 
         headers,
         body,
         interval,
-        timeout: policy.timeout.unwrap_or_else(|| defaults.timeout.min(interval.duration())),
+        timeout: policy.timeout.unwrap_or(default_timeout),
         degraded_after: policy.degraded_after.unwrap_or(defaults.degraded_after),
         expect_status: policy.expect_status.unwrap_or_else(|| defaults.expect_status.clone()),
         connection: policy.connection.unwrap_or(defaults.connection),

@@ -269,6 +269,14 @@ fn an_explicit_timeout_above_the_interval_is_refused_and_a_default_one_clipped_c
 }
 
 #[test]
+fn for_once_no_interval_clips_a_default_timeout() {
+    let text = "- {name: a, url: http://a/, interval: 2s}\n- {name: b, url: http://b/, interval: 2s, timeout: 1s}\n";
+    let list = parse("c.yaml", text.as_bytes(), Mode::OneOff, &Defaults::default()).unwrap();
+    let timeouts: Vec<_> = list.targets.iter().map(|target| target.timeout).collect();
+    assert_eq!(timeouts, [Defaults::TIMEOUT, Duration::from_secs(1)]);
+}
+
+#[test]
 fn two_targets_of_one_key_name_both_lines_c19() {
     assert_eq!(
         errors("- {name: a, url: http://a/}\n- {name: b, key: a, url: http://b/}\n"),

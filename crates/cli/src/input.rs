@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 use flate2::bufread::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// How much is read at once.
+pub(crate) const BLOCK: usize = 256 * 1024;
+
 /// Nobody needs to be shown that something takes less than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -15,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const REDRAW_HZ: u8 = 5;
 
 /// What is read, unpacked if it was gzipped.
-pub(super) enum Input {
+pub(crate) enum Input {
     Plain(Source),
     Gzip(Box<MultiGzDecoder<BufReader<Source>>>),
 }
@@ -25,9 +28,9 @@ type Source = io::Chain<Cursor<Vec<u8>>, Counted>;
 
 impl Input {
     /// Opens a file, or standard input for `-`. What begins like gzip is unpacked.
-    pub(super) fn open(path: &Path, progress: &Progress) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, progress: &Progress) -> io::Result<Self> {
         let inner: Box<dyn Read> = if path == Path::new("-") {
-            super::warn_of_terminal();
+            warn_of_terminal();
             Box::new(io::stdin())
         } else {
             let file = File::open(path)?;
@@ -42,7 +45,7 @@ impl Input {
         let is_gzip = start == [0x1f, 0x8b];
         let source = Cursor::new(start).chain(rest);
         Ok(if is_gzip {
-            Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(super::BLOCK, source))))
+            Self::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(BLOCK, source))))
         } else {
             Self::Plain(source)
         })
@@ -58,8 +61,15 @@ impl Read for Input {
     }
 }
 
+/// Says so when it waits for somebody to type.
+fn warn_of_terminal() {
+    if io::stdin().is_terminal() {
+        eprintln!("reading from standard input; Ctrl-D ends it");
+    }
+}
+
 /// Tells the bar what it has read.
-pub(super) struct Counted {
+pub(crate) struct Counted {
     inner: Box<dyn Read>,
     progress: Progress,
 }
@@ -74,18 +84,18 @@ impl Read for Counted {
 
 /// A bar on a terminal's standard error, once it takes a while; gone at the end.
 #[derive(Clone)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
 }
 
 impl Progress {
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { bar: None, started: Instant::now() }
     }
 
     /// For files whose sizes are known, where somebody looks on.
-    pub(super) fn of(paths: &[&Path]) -> Self {
+    pub(crate) fn of(paths: &[&Path]) -> Self {
         let size = |path: &&Path| path.metadata().ok().filter(|metadata| metadata.is_file()).map(|file| file.len());
         let total: Option<u64> = paths.iter().map(size).sum();
         let Some(total) = total.filter(|_| io::stderr().is_terminal()) else {
