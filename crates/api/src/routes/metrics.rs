@@ -22,6 +22,7 @@ use store::services;
 use store::windows::{self, Which};
 use store::workers::{self, Seen};
 
+use super::targets::TargetState;
 use crate::error::ApiError;
 use crate::state::{PATIENCE, State, within};
 
@@ -53,7 +54,7 @@ pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiErro
         let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
         let targets = overview::list(&mut connection, "", None, MOST_TARGETS).await?;
         let verdicts = overview::verdicts(&mut connection, minute - TimeDelta::minutes(RATIO_MINUTES)).await?;
-        metrics.targets(&targets, &verdicts);
+        metrics.targets(&targets, &verdicts, now);
         metrics.workers(&workers::list(&mut connection).await?, now);
         metrics.objectives(&services::list(&mut connection, None, ("", "", ""), now, MOST_ENDPOINTS).await?);
         let open = i64::try_from(incidents::open(&mut connection).await?.len()).unwrap_or(i64::MAX);
@@ -109,10 +110,11 @@ impl Metrics {
         self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
     }
 
-    fn targets(&self, targets: &[Overview], verdicts: &[Verdicts]) {
+    fn targets(&self, targets: &[Overview], verdicts: &[Verdicts], now: DateTime<Utc>) {
         let gauge = |name, help| self.by("target", name, help);
-        let up = gauge("target_up", "1 while the newest verdict is up or degraded, 0 while it is down");
-        let degraded = gauge("target_degraded", "1 while the newest verdict is degraded");
+        let up =
+            gauge("target_up", "1 while the target is up or degraded, 0 while it is down, absent while it is unknown");
+        let degraded = gauge("target_degraded", "1 while the target is degraded, absent while it is unknown");
         let code = gauge("target_status_code", "Status code of the newest verdict, 0 without a response");
         let elapsed = gauge("target_last_elapsed_seconds", "Time to the response head of the newest verdict");
         let checked = gauge("target_checked_timestamp_seconds", "When the check of the newest verdict started");
@@ -121,9 +123,14 @@ impl Metrics {
         let verdicts: HashMap<_, _> = verdicts.iter().map(|verdicts| (verdicts.target_id, verdicts)).collect();
         for target in targets {
             let label = [target.key.as_str()];
-            if let (Some(outcome), Some(checked_at)) = (&target.outcome, target.checked_at) {
-                up.with_label_values(&label).set(f64::from(u8::from(outcome != "down")));
-                degraded.with_label_values(&label).set(f64::from(u8::from(outcome == "degraded")));
+            let often = (target.interval_ms, target.timeout_ms);
+            let state = TargetState::new(target.outcome.as_deref(), target.checked_at, often, now);
+            // Silence is never good news, and no bad news of the target either.
+            if state != TargetState::Unknown {
+                up.with_label_values(&label).set(f64::from(u8::from(state != TargetState::Down)));
+                degraded.with_label_values(&label).set(f64::from(u8::from(state == TargetState::Degraded)));
+            }
+            if let Some(checked_at) = target.checked_at {
                 code.with_label_values(&label).set(f64::from(target.code.unwrap_or(0)));
                 elapsed.with_label_values(&label).set(f64::from(target.elapsed_us.unwrap_or(0)) / 1e6);
                 checked.with_label_values(&label).set(checked_at.timestamp_micros() as f64 / 1e6);

@@ -18,7 +18,11 @@ async fn metrics_tell_every_target_and_worker_with_help_for_each_name() {
         ],
     )
     .await;
-    sqlx::query("update target set key = 'quote\" and \\ slash' where key = 'a'").execute(&db.pool).await.unwrap();
+    // Due rarely, so that its verdict stays fresh however long the api takes to start.
+    sqlx::query("update target set key = 'quote\" and \\ slash', interval_ms = 60000 where key = 'a'")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     sqlx::query(
         "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, config_digest)
          values ('w', now(), now(), '1', 1500, 3, 2, 1)",
@@ -64,5 +68,29 @@ async fn metrics_tell_every_target_and_worker_with_help_for_each_name() {
     }
     // A target without a verdict has no state to tell, rather than a wrong one.
     assert!(!text.contains("lookout_target_up{target=\"b\"}"));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_target_without_a_fresh_verdict_is_neither_up_nor_down() {
+    let db = TestDb::new().await;
+    let ago = |seconds: i64| Utc::now().timestamp_micros() - seconds * 1_000_000;
+    // Both are due every second and may take half of one.
+    store(&db, &[check(1, ago(10), Outcome::Up), check(2, ago(10), Outcome::Down(Cause::Status))]).await;
+    let api = TestApi::start(&db.url).await;
+    let text = api.get("/metrics").await.text().await.unwrap();
+    for gone in ["lookout_target_up{", "lookout_target_degraded{"] {
+        assert!(!text.contains(gone), "{text}");
+    }
+    // When that verdict was, and what it was, is still told.
+    assert!(text.contains("lookout_target_checked_timestamp_seconds{target=\"a\"}"), "{text}");
+    assert!(text.contains("lookout_target_status_code{target=\"b\"} 500"), "{text}");
+
+    // With an hour between checks the same verdicts are fresh.
+    sqlx::query("update target set interval_ms = 3600000").execute(&db.pool).await.unwrap();
+    let text = api.get("/metrics").await.text().await.unwrap();
+    for line in ["lookout_target_up{target=\"a\"} 1", "lookout_target_up{target=\"b\"} 0"] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
     api.stop().await;
 }
