@@ -1,8 +1,12 @@
 //! What several answers share, and how it is written.
 
+use actix_web::http::header::{ETAG, IF_NONE_MATCH};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use common::Cause;
 use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
 use store::checks::CheckRow;
 use utoipa::ToSchema;
 
@@ -77,4 +81,23 @@ impl From<&CheckRow> for Slot {
             elapsed_ms: row.elapsed_us.map(milliseconds),
         }
     }
+}
+
+/// An answer and its entity tag, which is strong: it follows from every byte.
+pub(crate) fn tagged(body: Vec<u8>) -> (Bytes, String) {
+    let digest = Sha256::digest(&body);
+    let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    (body.into(), format!("\"{tag}\""))
+}
+
+/// JSON with its entity tag, or 304 where the client has it.
+pub(crate) fn with_tag(request: &HttpRequest, (body, tag): &(Bytes, String)) -> HttpResponse {
+    let mut known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    // A cache between may have weakened it.
+    let is_known = known
+        .any(|tags| tags.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag));
+    if is_known {
+        return HttpResponse::NotModified().insert_header((ETAG, tag.as_str())).finish();
+    }
+    HttpResponse::Ok().insert_header((ETAG, tag.as_str())).content_type("application/json").body(body.clone())
 }

@@ -7,8 +7,15 @@ mod fleet;
 mod groups;
 mod health;
 mod known;
+mod list;
+mod map;
 mod series;
+mod sheet;
+mod table;
 mod types;
 
 pub(crate) use fleet::Fleet;
+pub(crate) use map::Map;
+pub(crate) use sheet::Sheet;
+pub(crate) use table::{Query, Table};
 pub(crate) use types::Overview;

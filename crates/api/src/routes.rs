@@ -17,6 +17,7 @@ mod services;
 mod status;
 mod summary;
 mod system;
+mod table;
 pub(crate) mod targets;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub(crate) fn each(routes: &mut impl Routes) {
     routes.add(checks::__path_list, checks::list);
     routes.add(summary::__path_get, summary::get);
     routes.add(overview::__path_get, overview::get);
+    routes.add(table::__path_get, table::get);
+    routes.add(table::__path_map, table::map);
     routes.add(live::__path_get, live::get);
     routes.add(targets::__path_list, targets::list);
     routes.add(targets::__path_get, targets::get);

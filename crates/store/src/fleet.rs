@@ -1,12 +1,13 @@
 //! The whole fleet as a page shows it: read once, then kept current batch by batch.
 
 use chrono::{DateTime, Utc};
-use common::TargetId;
+use common::{Outcome, TargetId};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::StoreError;
 
-/// A target that is probed, and its newest verdict.
+/// A target that is probed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// Row id.
@@ -17,49 +18,24 @@ pub struct Target {
     pub name: String,
     /// As written, less user and password.
     pub url: String,
-    /// The label `group`, if it has one.
-    pub group: Option<String>,
+    /// Labels, as an object.
+    pub labels: Value,
     /// How often it is due.
     pub interval_ms: i32,
     /// How long one check may take.
     pub timeout_ms: i32,
-    /// The newest verdict's slot; `None` before the first of the last day.
-    pub slot_at: Option<DateTime<Utc>>,
-    /// When it started.
-    pub started_at: Option<DateTime<Utc>>,
-    /// Its outcome.
-    pub outcome: Option<String>,
-    /// Its cause, if down.
-    pub cause: Option<String>,
-    /// Its status code, if an answer came.
-    pub code: Option<i16>,
-    /// Its time to the response head, microseconds.
-    pub elapsed_us: Option<i32>,
 }
 
-/// Every target that is probed, by key, each with its newest verdict of the day before `now`.
+/// Every target that is probed, by key.
 ///
 /// # Errors
 /// Whatever Postgres reports.
-pub async fn targets(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Target>, StoreError> {
-    // Index: check_result_pkey backwards for each target. No interval is longer than a day.
+pub async fn targets(connection: &mut PgConnection) -> Result<Vec<Target>, StoreError> {
+    // One pass over a small table.
     Ok(sqlx::query_as!(
         Target,
-        r#"select t.target_id as "target_id: TargetId", t.key, t.name, t.url, t.labels ->> 'group' as "group",
-                  t.interval_ms, t.timeout_ms, newest.slot_at as "slot_at?", newest.started_at as "started_at?",
-                  newest.outcome as "outcome?", newest.cause as "cause?", newest.code as "code?",
-                  newest.elapsed_us as "elapsed_us?"
-           from target t
-           left join lateral (
-               select c.slot_at, c.started_at, c.outcome::text as outcome, c.cause::text as cause, c.code, c.elapsed_us
-               from check_result c
-               where c.target_id = t.target_id and c.outcome <= 'down'
-                 and c.slot_at > $1::timestamptz - interval '25 hours' and c.slot_at <= $1
-               order by c.slot_at desc limit 1
-           ) newest on true
-           where t.deleted_at is null
-           order by t.key"#,
-        now,
+        r#"select target_id as "target_id: TargetId", key, name, url, labels, interval_ms, timeout_ms
+           from target where deleted_at is null order by key"#
     )
     .fetch_all(connection)
     .await?)
@@ -89,13 +65,67 @@ pub struct Verdict {
     /// When it started.
     pub started_at: Option<DateTime<Utc>>,
     /// What came of it.
-    pub outcome: String,
-    /// Why it is down.
-    pub cause: Option<String>,
+    pub outcome: Outcome,
     /// Status code, if an answer came.
     pub code: Option<i16>,
     /// To the response head, microseconds.
     pub elapsed_us: Option<i32>,
+}
+
+struct VerdictRow {
+    target_id: TargetId,
+    slot_at: DateTime<Utc>,
+    started_at: Option<DateTime<Utc>>,
+    outcome: String,
+    cause: Option<String>,
+    code: Option<i16>,
+    elapsed_us: Option<i32>,
+}
+
+impl TryFrom<VerdictRow> for Verdict {
+    type Error = StoreError;
+
+    fn try_from(row: VerdictRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            target_id: row.target_id,
+            slot_at: row.slot_at,
+            started_at: row.started_at,
+            outcome: crate::outcome(&row.outcome, row.cause.as_deref())?,
+            code: row.code,
+            elapsed_us: row.elapsed_us,
+        })
+    }
+}
+
+/// The newest verdict of each of these targets in the day before `now`, where it has one.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn newest(
+    connection: &mut PgConnection,
+    targets: &[i32],
+    now: DateTime<Utc>,
+) -> Result<Vec<Verdict>, StoreError> {
+    // Index: check_result_pkey backwards for each target. No interval is longer than a day.
+    let rows = sqlx::query_as!(
+        VerdictRow,
+        r#"select c.target_id as "target_id: TargetId", c.slot_at, c.started_at, c.outcome as "outcome!", c.cause,
+                  c.code, c.elapsed_us
+           from unnest($1::int4[]) as asked (target_id)
+           cross join lateral (
+               select d.target_id, d.slot_at, d.started_at, d.outcome::text as outcome, d.cause::text as cause, d.code,
+                      d.elapsed_us
+               from check_result d
+               where d.target_id = asked.target_id and d.outcome <= 'down'
+                 and d.slot_at > $2::timestamptz - interval '25 hours' and d.slot_at <= $2
+               order by d.slot_at desc limit 1
+           ) c"#,
+        targets,
+        now,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Verdict::try_from).collect()
 }
 
 /// The verdicts in these batches, in order of their slots.
@@ -111,8 +141,8 @@ pub async fn verdicts(connection: &mut PgConnection, batches: &[i64]) -> Result<
     .await?;
     let (Some(first), Some(last)) = (span.first_at, span.last_at) else { return Ok(Vec::new()) };
     // Index: check_result_time, or check_result_batch where a late batch reaches far back.
-    Ok(sqlx::query_as!(
-        Verdict,
+    let rows = sqlx::query_as!(
+        VerdictRow,
         r#"select target_id as "target_id: TargetId", slot_at, started_at, outcome::text as "outcome!",
                   cause::text as cause, code, elapsed_us
            from check_result
@@ -123,7 +153,8 @@ pub async fn verdicts(connection: &mut PgConnection, batches: &[i64]) -> Result<
         last,
     )
     .fetch_all(connection)
-    .await?)
+    .await?;
+    rows.into_iter().map(Verdict::try_from).collect()
 }
 
 /// Verdicts of one target since two moments.
@@ -139,17 +170,19 @@ pub struct Failed {
     pub long_total: i64,
 }
 
-/// Verdicts of each target in the minutes from `long` on and from `short` on, up to `until`.
+/// Verdicts of each of these targets (of all where that is `None`) in the minutes from `long` on and from
+/// `short` on, up to `until`. Targets without one are left out.
 ///
 /// # Errors
 /// Whatever Postgres reports.
 pub async fn failed(
     connection: &mut PgConnection,
+    targets: Option<&[i32]>,
     long: DateTime<Utc>,
     short: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Vec<(TargetId, Failed)>, StoreError> {
-    // Index: rollup_minute_time.
+    // Index: rollup_minute_pkey for some targets, rollup_minute_time for all.
     let rows = sqlx::query!(
         r#"select target_id as "target_id: TargetId",
                   coalesce(sum(bad) filter (where bucket_at >= $2), 0)::int8 as "short_bad!",
@@ -158,11 +191,13 @@ pub async fn failed(
            from (select target_id, bucket_at, up + degraded as good,
                         down_dns + down_refused + down_timeout + down_reset + down_tls
                         + down_protocol + down_body + down_redirect + down_status + down_assertion as bad
-                 from rollup_minute where bucket_at >= $1 and bucket_at <= $3) minute
+                 from rollup_minute where bucket_at >= $1 and bucket_at <= $3
+                   and ($4::int4[] is null or target_id = any($4))) minute
            group by target_id"#,
         long,
         short,
         until,
+        targets,
     )
     .fetch_all(connection)
     .await?;

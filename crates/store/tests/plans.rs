@@ -14,7 +14,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
-use store::{batches, checks, cursors, days, incidents, latency, overview, partitions, rollups, services, workers};
+use store::{
+    batches, checks, cursors, days, fleet, incidents, latency, overview, partitions, rollups, services, workers,
+};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -235,6 +237,15 @@ impl Reader {
         self.judge("services");
         overview::since(&mut self.connection, TargetId(7), "up", now - TimeDelta::days(3)).await.unwrap();
         self.judge("since when a target is up");
+        let some: Vec<i32> = (1..=10).collect();
+        fleet::targets(&mut self.connection).await.unwrap();
+        fleet::newest(&mut self.connection, &some, now).await.unwrap();
+        self.judge("the newest verdicts of a part of the fleet");
+        let (long, short) = (now - TimeDelta::hours(1), now - TimeDelta::minutes(5));
+        for targets in [Some(some.as_slice()), None] {
+            fleet::failed(&mut self.connection, targets, long, short, now).await.unwrap();
+            self.judge("the failed share of targets");
+        }
         overview::verdicts(&mut self.connection, now - TimeDelta::minutes(5)).await.unwrap();
         self.judge("verdicts of the last minutes");
         workers::newest_check(&mut self.connection).await.unwrap();

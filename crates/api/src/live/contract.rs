@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::published::Published;
 use super::views::{ViewName, members};
-use crate::overview::Fleet;
+use crate::overview::{Fleet, Query};
 
 const NOON: &str = "2026-11-21T12:00:00Z";
 
@@ -74,9 +74,21 @@ async fn scenario(db: &TestDb, noon: DateTime<Utc>) {
     store::batches::write_checks(&mut connection, "w", &checks).await.unwrap();
 }
 
+/// The pages that are read from the same state, as they are answered.
+async fn sheet(db: &TestDb, now: DateTime<Utc>) -> (Value, Value) {
+    let mut connection = db.pool.acquire().await.unwrap();
+    let mut fleet = Fleet::default();
+    fleet.follow(&mut connection, None).await.unwrap();
+    fleet.overview(&mut connection, now).await.unwrap();
+    let sheet = fleet.sheet(now);
+    let query = Query::parse("", "", "", "state", Some(1)).unwrap();
+    (serde_json::to_value(sheet.table(&query)).unwrap(), serde_json::from_slice(&sheet.map().0).unwrap())
+}
+
 async fn published(db: &TestDb, now: DateTime<Utc>, before: Option<&Published>) -> Published {
     let mut connection = db.pool.acquire().await.unwrap();
-    let mut fleet = Fleet::load(&mut connection, now).await.unwrap();
+    let mut fleet = Fleet::default();
+    fleet.follow(&mut connection, None).await.unwrap();
     let overview = fleet.overview(&mut connection, now).await.unwrap();
     Published::new(ViewName::Overview, members(&overview), Instant::now(), before)
 }
@@ -88,6 +100,7 @@ async fn contract() {
     scenario(&db, noon).await;
     let mut first = published(&db, noon, None).await;
     first.seq = 1_838_348_697_600_001;
+    let (table, map) = sheet(&db, noon).await;
     let mut connection = db.pool.acquire().await.unwrap();
     let later = noon + TimeDelta::milliseconds(500);
     store::batches::write_checks(&mut connection, "w", &[check(4, later, Outcome::Up)]).await.unwrap();
@@ -100,6 +113,8 @@ async fn contract() {
         ("snapshot.json", parsed(&first.frames(None)[0])),
         ("delta.json", parsed(&second.frames(Some(first.seq))[0])),
         ("error.json", missing),
+        ("table.json", table),
+        ("map.json", map),
     ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dashboard/contract").join(name);
         if std::env::var_os("CONTRACT").is_some_and(|what| what == "write") {

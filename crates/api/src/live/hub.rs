@@ -1,11 +1,13 @@
 //! Who looks at what, and the work that keeps it current.
 
 use std::collections::HashMap;
+use std::mem::discriminant;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use store::doorbell::Doorbell;
 use tokio::sync::{Notify, watch};
@@ -17,7 +19,7 @@ use super::bell::Bell;
 use super::published::Published;
 use super::views::{Page, ViewName, members};
 use crate::error::ApiError;
-use crate::overview::Fleet;
+use crate::overview::{Fleet, Sheet};
 use crate::state::{PATIENCE, State, within};
 
 /// How long a client may take to subscribe, to take a piece of a frame, and to answer a ping.
@@ -32,8 +34,14 @@ const TICK: Duration = Duration::from_secs(1);
 /// For how long the overview is kept current after somebody asked for it.
 const INTEREST: Duration = Duration::from_secs(30);
 
-/// Pages that are shown at once, all sockets together.
+/// With a round that takes longer whoever looks is told to wait, before the line seems dead.
+pub(super) const SLOW: Duration = Duration::from_secs(4);
+
+/// Pages of a kind that are shown at once, all sockets together.
 const MOST_PAGES: usize = 64;
+
+/// Pages that are read side by side.
+const MOST_READS: usize = 4;
 
 /// A page is read for a tenth of the time at most.
 const REST: u32 = 10;
@@ -48,6 +56,8 @@ pub(crate) struct Latest {
     is_away: bool,
     /// Why there is nothing to show: no target has this key.
     pub(crate) missing: Option<String>,
+    /// Every target as of the same moment, beside the overview.
+    sheet: Option<Arc<Sheet>>,
 }
 
 type Channel = watch::Sender<Latest>;
@@ -138,7 +148,8 @@ impl Hub {
             ViewName::Page(page) => {
                 let mut pages = self.0.pages.lock().unwrap_or_else(PoisonError::into_inner);
                 pages.retain(|_, channel| channel.receiver_count() > 0);
-                if pages.len() >= MOST_PAGES && !pages.contains_key(page) {
+                let is_alike = |other: &&Page| discriminant(*other) == discriminant(page);
+                if !pages.contains_key(page) && pages.keys().filter(is_alike).count() >= MOST_PAGES {
                     return None;
                 }
                 let receiver = pages.entry(page.clone()).or_default().subscribe();
@@ -159,14 +170,27 @@ impl Hub {
     /// # Errors
     /// 503 while it cannot be computed.
     pub(crate) async fn overview(&self) -> Result<Arc<Published>, ApiError> {
+        Ok(self.recent().await?.0)
+    }
+
+    /// Every target, at most a second and a little old.
+    ///
+    /// # Errors
+    /// 503 while it cannot be computed.
+    pub(crate) async fn sheet(&self) -> Result<Arc<Sheet>, ApiError> {
+        Ok(self.recent().await?.1)
+    }
+
+    async fn recent(&self) -> Result<(Arc<Published>, Arc<Sheet>), ApiError> {
         let asked = Instant::now();
         *self.0.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(asked);
         let mut latest = self.0.overview.subscribe();
-        let failures = latest.borrow_and_update().failures;
-        let is_recent =
-            |latest: &Latest| latest.published.clone().filter(|published| published.begun + TICK + LEAST >= asked);
-        if let Some(published) = is_recent(&latest.borrow()) {
-            return Ok(published);
+        let recent = |latest: &Latest| {
+            let published = latest.published.clone().filter(|published| published.begun + TICK + LEAST >= asked);
+            published.zip(latest.sheet.clone())
+        };
+        if let Some(recent) = recent(&latest.borrow_and_update()) {
+            return Ok(recent);
         }
         if latest.borrow().is_away {
             return Err(ApiError::Unavailable("Postgres cannot be reached"));
@@ -182,10 +206,10 @@ impl Hub {
                     return Err(ApiError::Unavailable("the api stops"));
                 }
                 let latest = latest.borrow_and_update();
-                if let Some(published) = is_recent(&latest) {
-                    return Ok(published);
+                if let Some(recent) = recent(&latest) {
+                    return Ok(recent);
                 }
-                if latest.failures != failures {
+                if latest.is_away {
                     return Err(ApiError::Unavailable("Postgres cannot be reached"));
                 }
             }
@@ -208,15 +232,19 @@ impl Hub {
     }
 
     async fn keep_overview(&self, state: &State) {
-        let mut is_away = false;
+        let (mut fleet, mut is_away) = (Fleet::default(), false);
         loop {
             if !self.is_wanted() {
-                // Whoever asks next asks Postgres, whatever it was like before.
-                self.0.overview.send_modify(|latest| latest.is_away = false);
+                fleet = Fleet::default();
+                self.0.overview.send_modify(|latest| {
+                    // Whoever asks next asks Postgres, whatever it was like before.
+                    latest.is_away = false;
+                    latest.sheet = None;
+                });
                 self.0.wake.notified().await;
                 continue;
             }
-            let Err(error) = self.follow(state, &mut is_away).await else { continue };
+            let Err(error) = self.follow(state, &mut fleet, &mut is_away).await else { continue };
             if !is_away {
                 warn!("live updates pause: {}", error.detail());
                 is_away = true;
@@ -230,12 +258,13 @@ impl Hub {
     }
 
     /// Follows what is stored while somebody looks.
-    async fn follow(&self, state: &State, is_away: &mut bool) -> Result<(), ApiError> {
+    async fn follow(&self, state: &State, fleet: &mut Fleet, is_away: &mut bool) -> Result<(), ApiError> {
         // First a connection as any request gets one: it knows about migrations and deadlines.
         drop(state.database().await?);
         let listening = timeout(PATIENCE, Doorbell::listen(&state.pool)).await;
         let bell = Bell::hang(listening.map_err(|_| ApiError::Unavailable("the database did not answer in time"))??);
-        let mut fleet = None;
+        // Whatever rang before is missed.
+        let mut is_lost = true;
         loop {
             let begun = Instant::now();
             // What rings from here on is read in the next round.
@@ -243,23 +272,22 @@ impl Hub {
             if heard.is_broken {
                 return Err(ApiError::Unavailable("the database closed the connection"));
             }
-            let overview = within(PATIENCE, async {
-                let mut connection = state.database().await?;
-                let kept = match fleet.take().filter(|_| !heard.is_lost) {
-                    Some(fleet) => Fleet::follow(fleet, &mut connection, &heard.batches).await?,
-                    None => None,
-                };
+            is_lost |= heard.is_lost;
+            let round = async {
+                let mut connection = within(PATIENCE, state.database()).await?;
+                fleet.follow(&mut connection, (!is_lost).then_some(heard.batches.as_slice())).await?;
                 // Read before `now` is taken: as of a moment everything stored before it is in it.
                 let now = Utc::now();
-                let mut kept = match kept {
-                    Some(kept) => kept,
-                    None => Fleet::load(&mut connection, now).await?,
-                };
-                let overview = kept.overview(&mut connection, now).await?;
-                fleet = Some(kept);
-                Ok(overview)
-            })
-            .await?;
+                let overview = fleet.overview(&mut connection, now).await?;
+                Ok::<_, ApiError>((overview, fleet.sheet(now)))
+            };
+            let (overview, sheet) = self.patiently(round).await?;
+            is_lost = false;
+            // Seen with the state that comes next.
+            self.0.overview.send_if_modified(|latest| {
+                latest.sheet = Some(Arc::new(sheet));
+                false
+            });
             publish(&self.0.overview, ViewName::Overview, members(&overview), begun);
             if std::mem::take(is_away) {
                 info!("live updates go on");
@@ -275,6 +303,17 @@ impl Hub {
         }
     }
 
+    /// Waits for a round however long it takes, and says now and then that it does.
+    async fn patiently<T>(&self, round: impl Future<Output = T>) -> T {
+        tokio::pin!(round);
+        loop {
+            match timeout(SLOW, &mut round).await {
+                Ok(done) => return done,
+                Err(_) => self.0.overview.send_modify(|latest| latest.failures += 1),
+            }
+        }
+    }
+
     async fn keep_pages(&self, state: &State) {
         let mut next: HashMap<Page, Instant> = HashMap::new();
         loop {
@@ -284,11 +323,10 @@ impl Hub {
                 pages.iter().map(|(page, channel)| (page.clone(), Arc::clone(channel))).collect()
             };
             next.retain(|page, _| channels.iter().any(|(known, _)| known == page));
-            for (page, channel) in channels {
+            let now = Instant::now();
+            let due = channels.into_iter().filter(|(page, _)| next.get(page).is_none_or(|next| *next <= now));
+            let read = stream::iter(due).map(|(page, channel)| async move {
                 let begun = Instant::now();
-                if next.get(&page).is_some_and(|next| *next > begun) {
-                    continue;
-                }
                 match within(PATIENCE, page.read(state)).await {
                     Ok(shown) => publish(&channel, ViewName::Page(page.clone()), shown, begun),
                     Err(ApiError::NotFound(message)) => {
@@ -296,8 +334,11 @@ impl Hub {
                     }
                     Err(_) => channel.send_modify(|latest| latest.failures += 1),
                 }
-                next.insert(page, (begun + TICK).max(Instant::now() + begun.elapsed() * REST));
-            }
+                (page, (begun + TICK).max(Instant::now() + begun.elapsed() * REST))
+            });
+            // A few side by side, so that one that waits holds up no other.
+            let read: Vec<_> = read.buffer_unordered(MOST_READS).collect().await;
+            next.extend(read);
             let soonest = next.values().min().copied();
             tokio::select! {
                 () = self.0.wake_pages.notified() => {}

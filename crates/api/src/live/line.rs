@@ -15,6 +15,7 @@ use super::cord::Cord;
 use super::hub::{Hub, Latest};
 use super::outgoing::{Outgoing, pieces};
 use super::views::{Page, ViewName};
+use crate::overview::Query;
 
 /// Bytes of a message from a client at most.
 const MOST_BYTES: usize = 4 * 1024;
@@ -35,6 +36,23 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 enum Request {
     Overview { since: Option<u64> },
     Target { key: String, since: Option<u64> },
+    Table(Table),
+}
+
+/// A page of the table; what is left out is not asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    label: String,
+    #[serde(default)]
+    sort: String,
+    page: Option<u64>,
+    since: Option<u64>,
 }
 
 /// Why a line ends.
@@ -194,8 +212,17 @@ impl Line {
         let (view, since) = match serde_json::from_str(&text) {
             Ok(Request::Overview { since }) => (ViewName::Overview, since),
             Ok(Request::Target { key, since }) => (ViewName::Page(Page::Target(key)), since),
+            Ok(Request::Table(Table { q, state, label, sort, page, since })) => {
+                match Query::parse(&q, &state, &label, &sort, page.or(Some(1))) {
+                    Ok(query) => (ViewName::Page(Page::Table(query)), since),
+                    Err(error) => {
+                        self.watched = None;
+                        return self.say_error("bad_parameter", error.detail()).await;
+                    }
+                }
+            }
             Err(_) => {
-                let message = r#"say {"subscribe": "overview"}, or "target" with its "key""#;
+                let message = r#"say {"subscribe": "overview"}, or "target" with its "key", or "table""#;
                 return self.refuse("bad_message", CloseCode::Policy, message).await;
             }
         };

@@ -6,16 +6,19 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use chrono::Utc;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::views::ViewName;
+use crate::answer::tagged;
 
 /// Deltas that are kept for who fell behind.
 const KEPT: usize = 16;
 
 /// Lists whose rows travel one by one, and the member that names a row.
-const ROWS: [(&str, &str); 3] = [("groups", "name"), ("targets", "key"), ("windows", "name")];
+const ROWS: [(&str, &str); 4] = [("groups", "name"), ("rows", "key"), ("targets", "key"), ("windows", "name")];
+
+/// The list among them whose order tells something: where that changes it travels whole.
+const ORDERED: &str = "rows";
 
 /// A state of a view.
 pub(crate) struct Published {
@@ -66,12 +69,7 @@ impl Published {
 
     /// The state as an answer, and its entity tag.
     pub(crate) fn body(&self) -> &(Bytes, String) {
-        self.body.get_or_init(|| {
-            let body = serde_json::to_vec(&self.state).unwrap_or_default();
-            let digest = Sha256::digest(&body);
-            let tag: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-            (body.into(), format!("\"{tag}\""))
-        })
+        self.body.get_or_init(|| tagged(serde_json::to_vec(&self.state).unwrap_or_default()))
     }
 
     /// What brings a client that holds the state `from` here, or one that holds none.
@@ -113,7 +111,9 @@ fn changes(before: &Map<String, Value>, after: &Map<String, Value>) -> Changes {
         }
         let by = ROWS.iter().find(|(list, _)| list == name).map(|(_, by)| *by);
         match (by, old, value) {
-            (Some(by), Some(Value::Array(old)), Value::Array(new)) => {
+            (Some(by), Some(Value::Array(old)), Value::Array(new))
+                if name != ORDERED || old.iter().map(|row| &row[by]).eq(new.iter().map(|row| &row[by])) =>
+            {
                 let named = |list: &[Value]| -> HashMap<String, Value> {
                     list.iter().map(|row| (row[by].as_str().unwrap_or_default().to_owned(), row.clone())).collect()
                 };
@@ -155,6 +155,19 @@ mod tests {
             Value::Object(rows),
             json!({"targets": {"put": [{"key": "x", "n": 2}, {"key": "w"}], "gone": ["z"]}})
         );
+    }
+
+    #[test]
+    fn rows_of_a_table_travel_one_by_one_while_their_order_lasts_and_else_all() {
+        let before = map(json!({"rows": [{"key": "x", "n": 1}, {"key": "y", "n": 1}]}));
+        let same = map(json!({"rows": [{"key": "x", "n": 1}, {"key": "y", "n": 2}]}));
+        let Changes { set, rows } = changes(&before, &same);
+        assert_eq!(Value::Object(set), json!({}));
+        assert_eq!(Value::Object(rows), json!({"rows": {"put": [{"key": "y", "n": 2}], "gone": []}}));
+        for other in [json!([{"key": "y", "n": 1}, {"key": "x", "n": 1}]), json!([{"key": "x", "n": 1}]), json!([])] {
+            let Changes { set, rows } = changes(&before, &map(json!({ "rows": other })));
+            assert_eq!((Value::Object(set), rows.len()), (json!({ "rows": other }), 0));
+        }
     }
 
     #[test]

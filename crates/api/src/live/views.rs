@@ -4,9 +4,11 @@ use chrono::Utc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::hub::SLOW;
 use crate::error::ApiError;
+use crate::overview::Query;
 use crate::routes::targets;
-use crate::state::State;
+use crate::state::{State, within};
 
 /// What is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +25,8 @@ pub(crate) enum ViewName {
 pub(crate) enum Page {
     /// A target, by its key.
     Target(String),
+    /// A page of the table.
+    Table(Query),
 }
 
 impl ViewName {
@@ -31,6 +35,9 @@ impl ViewName {
         match self {
             Self::Overview => r#","view":"overview""#.to_owned(),
             Self::Page(Page::Target(key)) => format!(r#","view":"target","key":{}"#, Value::from(key.as_str())),
+            Self::Page(Page::Table(query)) => {
+                format!(r#","view":"table","query":{}"#, Value::Object(members(query)))
+            }
         }
     }
 }
@@ -41,9 +48,17 @@ impl Page {
     /// # Errors
     /// 404 where there is nothing of this name; 503 while Postgres is away.
     pub(super) async fn read(&self, state: &State) -> Result<Map<String, Value>, ApiError> {
-        let mut connection = state.database().await?;
         match self {
-            Self::Target(key) => Ok(members(&targets::detail(&mut connection, key, Utc::now()).await?)),
+            Self::Target(key) => {
+                let mut connection = state.database().await?;
+                Ok(members(&targets::detail(&mut connection, key, Utc::now()).await?))
+            }
+            Self::Table(query) => {
+                let (sheet, query) = (within(SLOW, state.hub.sheet()).await?, query.clone());
+                // Beside the runtime: it may take a few milliseconds.
+                let shown = tokio::task::spawn_blocking(move || members(&sheet.table(&query)));
+                shown.await.map_err(|_| ApiError::Unavailable("the api stops"))
+            }
         }
     }
 }

@@ -28,4 +28,9 @@ impl<T> Aged<T> {
         self.next = (begun + least).max(Instant::now() + begun.elapsed() * REST);
         self.value = Some(value);
     }
+
+    /// What is there is worth nothing: it is read at the next chance.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
 }

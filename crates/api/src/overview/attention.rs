@@ -10,7 +10,6 @@ use store::{PgConnection, fleet};
 use utoipa::ToSchema;
 
 use super::fleet::Fleet;
-use super::known::Known;
 use super::types::Share;
 use crate::answer::Moment;
 use crate::error::ApiError;
@@ -44,68 +43,72 @@ impl Fleet {
     pub(super) async fn attention(
         &mut self,
         connection: &mut PgConnection,
-        states: &[TargetState],
         incidents: &HashMap<TargetId, i64>,
         now: DateTime<Utc>,
     ) -> Result<(Vec<Attention>, usize), ApiError> {
         let mut places: Vec<(u8, Reverse<i64>, usize)> = Vec::new();
-        for (place, (known, state)) in self.known.iter().zip(states).enumerate() {
-            let id = known.target.target_id;
+        for (place, (of, known, state)) in self.each(now).enumerate() {
             let rank = match state {
                 TargetState::Down => 0,
-                _ if incidents.contains_key(&id) => 1,
+                _ if incidents.contains_key(&of.target_id) => 1,
                 TargetState::Degraded => 2,
                 TargetState::Unknown => 3,
                 TargetState::Up => continue,
             };
-            places.push((rank, Reverse(self.failed(id).short_bad), place));
+            places.push((rank, Reverse(known.failed.short_bad), place));
         }
         places.sort_unstable();
         let more = places.len().saturating_sub(MOST_ATTENTION);
         places.truncate(MOST_ATTENTION);
+        let places: Vec<_> = places.into_iter().map(|(_, _, place)| place).collect();
 
-        let unasked = |known: &Known| match (&known.since, &known.target.outcome) {
-            (Some((of, _)), Some(outcome)) => of != outcome,
-            (None, Some(_)) => true,
-            (_, None) => false,
-        };
-        let asked: Vec<usize> = places
-            .iter()
-            .map(|(_, _, place)| *place)
-            .filter(|place| states[*place] != TargetState::Unknown && unasked(&self.known[*place]))
-            .collect();
-        if !asked.is_empty() {
-            let ids: Vec<i32> = asked.iter().map(|place| self.known[*place].target.target_id.0).collect();
-            let outcomes: Vec<String> =
-                asked.iter().map(|place| self.known[*place].target.outcome.clone().unwrap_or_default()).collect();
-            let found: HashMap<_, _> =
-                fleet::since(connection, &ids, &outcomes, now - SINCE).await?.into_iter().collect();
-            for (place, outcome) in asked.into_iter().zip(outcomes) {
-                let since = found.get(&self.known[place].target.target_id).copied().flatten();
-                self.known[place].since = Some((outcome, since));
-            }
-        }
-        let shown = places.into_iter().map(|(_, _, place)| {
-            let (Known { target, since, .. }, state) = (&self.known[place], states[place]);
-            let failed = self.failed(target.target_id);
+        self.read_since(connection, &places, now).await?;
+        let shown = places.into_iter().map(|place| {
+            let (of, known) = (&self.list.targets[place], &self.known[place]);
+            let state = known.state(of, now);
             let since = match state {
-                TargetState::Unknown => target.started_at,
-                _ => since.as_ref().and_then(|(_, since)| *since),
+                TargetState::Unknown => known.checked_at(),
+                _ => self.since[place].and_then(|(_, since)| since),
             };
             Attention {
-                key: target.key.clone(),
-                name: target.name.clone(),
+                key: of.key.clone(),
+                name: of.name.clone(),
                 state,
                 since: since.map(Moment::from),
-                cause: match state {
-                    TargetState::Down => target.cause.as_deref().and_then(Cause::parse),
-                    _ => None,
-                },
-                code: target.code,
-                failed_5m: Share { bad: failed.short_bad, total: failed.short_total },
-                incident: incidents.get(&target.target_id).copied(),
+                cause: known.cause(state),
+                code: known.code(),
+                failed_5m: known.failed_5m(),
+                incident: incidents.get(&of.target_id).copied(),
             }
         });
         Ok((shown.collect(), more))
+    }
+
+    /// Since when these have been in their state, where nobody asked yet.
+    async fn read_since(
+        &mut self,
+        connection: &mut PgConnection,
+        places: &[usize],
+        now: DateTime<Utc>,
+    ) -> Result<(), ApiError> {
+        let (mut asked, mut ids, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        for place in places {
+            let (of, known) = (&self.list.targets[*place], &self.known[*place]);
+            let Some(outcome) = known.newest.map(|newest| newest.outcome.label()) else { continue };
+            let is_asked = self.since[*place].is_some_and(|(of, _)| of == outcome);
+            if !is_asked && known.state(of, now) != TargetState::Unknown {
+                asked.push((*place, outcome));
+                ids.push(of.target_id.0);
+                outcomes.push(outcome.to_owned());
+            }
+        }
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let found: HashMap<_, _> = fleet::since(connection, &ids, &outcomes, now - SINCE).await?.into_iter().collect();
+        for ((place, outcome), id) in asked.into_iter().zip(ids) {
+            self.since[place] = Some((outcome, found.get(&TargetId(id)).copied().flatten()));
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Targets by group, where there are too many to show each.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -28,17 +28,12 @@ pub(super) struct Group {
 }
 
 impl Fleet {
-    pub(super) fn group(&self, states: &[TargetState]) -> Vec<Group> {
-        let mut by_name: BTreeMap<&str, Group> = BTreeMap::new();
-        for (known, state) in self.known.iter().zip(states) {
-            let failed = self.failed(known.target.target_id);
-            let one = Group {
-                n: 1,
-                failed_5m: Share { bad: failed.short_bad, total: failed.short_total },
-                ..Group::default()
-            };
-            let group = by_name.entry(&known.group).or_default();
-            group.add(&one);
+    pub(super) fn group(&self, now: DateTime<Utc>) -> Vec<Group> {
+        let named = |name: &String| Group { name: name.clone(), ..Group::default() };
+        let mut groups: Vec<_> = self.list.groups.iter().map(named).collect();
+        for (of, known, state) in self.each(now) {
+            let group = &mut groups[of.group];
+            group.add(&Group { n: 1, failed_5m: known.failed_5m(), ..Group::default() });
             *match state {
                 TargetState::Up => &mut group.up,
                 TargetState::Degraded => &mut group.degraded,
@@ -46,8 +41,6 @@ impl Fleet {
                 TargetState::Unknown => &mut group.unknown,
             } += 1;
         }
-        let mut groups: Vec<_> =
-            by_name.into_iter().map(|(name, group)| Group { name: name.to_owned(), ..group }).collect();
         if groups.len() > MOST_GROUPS {
             // The largest keep their names; the order of names decides between equals, so that tiles stay.
             groups.sort_by_key(|group| Reverse(group.n));

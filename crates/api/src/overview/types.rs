@@ -59,9 +59,10 @@ pub(super) struct States {
 }
 
 impl States {
-    pub(super) fn count(states: &[TargetState]) -> Self {
-        let mut counts = Self { targets: states.len(), ..Self::default() };
+    pub(super) fn count(states: impl Iterator<Item = TargetState>) -> Self {
+        let mut counts = Self::default();
         for state in states {
+            counts.targets += 1;
             *match state {
                 TargetState::Up => &mut counts.up,
                 TargetState::Degraded => &mut counts.degraded,

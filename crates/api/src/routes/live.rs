@@ -12,7 +12,7 @@ const PROTOCOL: &str = "lookout.v1";
 
 /// Live updates
 ///
-/// A WebSocket: say `{"subscribe": "overview"}` or `{"subscribe": "target", "key": "home"}`
+/// A WebSocket: say `{"subscribe": "overview"}` or `{"subscribe": "target", "key": "home"}`, or `table`
 /// and get the state, then what changes in it. docs/LIVE.md has the messages. Where reading needs
 /// a token, a page offers it as a subprotocol: `lookout.v1`, and `lookout.bearer.` with the token
 /// in base64url.

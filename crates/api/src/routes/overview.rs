@@ -1,8 +1,8 @@
 //! `GET /api/v1/overview`: everything the first page shows, in one answer.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use crate::answer::with_tag;
 use crate::error::ApiError;
 use crate::openapi::AsksPostgres;
 use crate::overview::Overview;
@@ -27,13 +27,5 @@ use crate::state::State;
 pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
     state.is_ready()?;
     let published = state.hub.overview().await?;
-    let (body, tag) = published.body();
-    let mut known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    // A cache between may have weakened it.
-    let is_known = known
-        .any(|tags| tags.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag));
-    if is_known {
-        return Ok(HttpResponse::NotModified().insert_header((ETAG, tag.as_str())).finish());
-    }
-    Ok(HttpResponse::Ok().insert_header((ETAG, tag.as_str())).content_type("application/json").body(body.clone()))
+    Ok(with_tag(&request, published.body()))
 }

@@ -108,7 +108,7 @@ enum Source {
 
 /// The newest verdict; `unknown` where that started longer ago than three intervals and one
 /// timeout, or there is none: silence is never good news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TargetState {
     Up,

@@ -1,6 +1,6 @@
 //! Live updates over real sockets: nobody polls, and the numbers move.
 
-mod page;
+pub(crate) mod page;
 
 use std::time::Duration;
 

@@ -15,4 +15,5 @@ mod status;
 mod summary;
 mod support;
 mod system;
+mod table;
 mod targets;

@@ -232,8 +232,16 @@ async fn answers_are_what_the_document_says() {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;
     let promise = Promise::new(api.json("/api/openapi.json").await);
-    let reads =
-        ["/status", "/api/v1/checks", "/api/v1/summary", "/api/v1/targets", "/api/v1/system", "/api/v1/overview"];
+    let reads = [
+        "/status",
+        "/api/v1/checks",
+        "/api/v1/summary",
+        "/api/v1/targets",
+        "/api/v1/system",
+        "/api/v1/overview",
+        "/api/v1/table",
+        "/api/v1/map",
+    ];
     // Of nothing at all,
     for path in reads {
         promise.is_kept(&api, path, "", 200).await;
@@ -276,6 +284,7 @@ async fn answers_are_what_the_document_says() {
         ("/status", "?limit=0", 400),
         ("/status", "?nonsense=1", 400),
         ("/healthz", "?%00", 400),
+        ("/api/v1/table", "?sort=speed", 400),
         ("/api/v1/checks", "?target=nobody", 404),
         ("/api/v1/targets/{key}/days", "?days=0", 400),
         ("/api/v1/summary", "?label=team:none", 404),

@@ -105,7 +105,7 @@ impl Page {
                     self.data.insert(name.clone(), value.clone());
                 }
                 for (name, changes) in frame["rows"].as_object().unwrap() {
-                    let by = if name == "targets" { "key" } else { "name" };
+                    let by = if ["targets", "rows"].contains(&name.as_str()) { "key" } else { "name" };
                     let rows = self.data[name].as_array_mut().unwrap();
                     rows.retain(|row| !changes["gone"].as_array().unwrap().contains(&row[by]));
                     for put in changes["put"].as_array().unwrap() {
