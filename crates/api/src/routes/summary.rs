@@ -201,7 +201,16 @@ fn series(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use common::{Cause, Check, Outcome, Phases, Slot, TargetId};
+    use store::testing::TestDb;
+
     use super::*;
+    use crate::live::Hub;
+    use crate::overview::Fleet;
 
     #[test]
     fn no_series_is_longer_than_promised() {
@@ -212,5 +221,80 @@ mod tests {
             let points = series(&BTreeMap::new(), to - window, to, step).len() as i64;
             assert!((1..=MOST_POINTS).contains(&points), "{points} points in {seconds} s");
         }
+    }
+
+    /// A minute of checks of 60 targets that are due each second, and some of the day before.
+    async fn scenario(db: &TestDb, now: DateTime<Utc>) {
+        sqlx::query(
+            "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source)
+             select n::text, n::text, 'http://example.org/' || n, 1000, 500, 500, '{200-299}', 'env'
+             from generate_series(1, 60) n",
+        )
+        .execute(&db.pool)
+        .await
+        .unwrap();
+        let today = now.date_naive();
+        store::partitions::ensure(&db.pool, today.pred_opt().unwrap(), today).await.unwrap();
+        let ends = [
+            (Outcome::Up, Some(200)),
+            (Outcome::Up, Some(204)),
+            (Outcome::Degraded, Some(200)),
+            (Outcome::Down(Cause::Status), Some(503)),
+            (Outcome::Down(Cause::Timeout), None),
+            (Outcome::Missed, None),
+        ];
+        let ago = (0..240).map(|n| n * 250).chain((0..400).map(|n| 60_000 + n * 211_000));
+        let checks: Vec<_> = ago
+            .enumerate()
+            .map(|(n, milliseconds)| {
+                let slot_us = now.timestamp_micros() - milliseconds * 1_000;
+                let (outcome, code) = ends[n % ends.len()];
+                Check {
+                    target_id: TargetId(1 + (n % 60) as i32),
+                    slot: Slot(slot_us),
+                    started_us: outcome.is_verdict().then_some(slot_us + 250),
+                    outcome,
+                    code,
+                    elapsed_us: outcome.is_verdict().then_some(900),
+                    phases: Phases::default(),
+                }
+            })
+            .collect();
+        let mut connection = db.pool.acquire().await.unwrap();
+        store::batches::write_checks(&mut connection, "w", &checks).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_overview_counts_every_window_as_a_summary_of_the_same_moment_does() {
+        let db = TestDb::new().await;
+        let now: DateTime<Utc> = "2026-11-21T12:34:56.789012Z".parse().unwrap();
+        scenario(&db, now).await;
+        let hub = Hub::new(Duration::from_secs(10));
+        let state = State { pool: db.pool.clone(), migrated: Arc::new(AtomicBool::new(true)), hub };
+        let mut connection = db.pool.acquire().await.unwrap();
+        let mut fleet = Fleet::default();
+        fleet.follow(&mut connection, None).await.unwrap();
+        let overview = serde_json::to_value(fleet.overview(&mut connection, now).await.unwrap()).unwrap();
+        let windows = overview["windows"].as_array().unwrap();
+        assert_eq!(windows.len(), 5);
+        let mut sources = BTreeSet::new();
+        for window in windows {
+            let name = window["name"].as_str().unwrap();
+            let query = Query { window: Some(name.to_owned()), step: None, target: None, label: None };
+            let summary = serde_json::to_value(answer(&state, &query, now).await.unwrap()).unwrap();
+            for member in ["counts", "no_response", "status_classes", "status_codes"] {
+                assert!(window[member].is_object(), "{name} has no {member}");
+                assert_eq!(window[member], summary[member], "{member} of {name}");
+            }
+            for member in ["failure_percentage", "coverage_percentage"] {
+                assert_eq!(window[member], summary[member], "{member} of {name}");
+            }
+            for member in ["from", "to", "seconds", "source"] {
+                assert_eq!(window[member], summary["window"][member], "{member} of {name}");
+            }
+            assert!(window["status_codes"]["503"].as_u64() > Some(30), "{window}");
+            sources.insert(window["source"].as_str().unwrap());
+        }
+        assert_eq!(sources, BTreeSet::from(["rows", "second"]), "both ways to count are held against each other");
     }
 }
