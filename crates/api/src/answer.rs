@@ -1,6 +1,6 @@
 //! What several answers share, and how it is written.
 
-use actix_web::http::header::{ETAG, IF_NONE_MATCH};
+use actix_web::http::header::{ETAG, HeaderMap, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -25,6 +25,14 @@ impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
     }
+}
+
+/// Whether whoever asks has the answer with this tag: its `If-None-Match` names it, weakened
+/// by a cache between or not.
+pub(crate) fn is_known(asked: &HeaderMap, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let mut known = asked.get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
+    known.any(|tags| tags.split(',').any(|known| known.trim() == "*" || opaque(known) == opaque(tag)))
 }
 
 /// Microseconds as the milliseconds that answers give.
@@ -92,11 +100,7 @@ pub(crate) fn tagged(body: Vec<u8>) -> (Bytes, String) {
 
 /// JSON with its entity tag, or 304 where the client has it.
 pub(crate) fn with_tag(request: &HttpRequest, (body, tag): &(Bytes, String)) -> HttpResponse {
-    let mut known = request.headers().get_all(IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    // A cache between may have weakened it.
-    let is_known = known
-        .any(|tags| tags.split(',').map(str::trim).any(|known| known == "*" || known.trim_start_matches("W/") == tag));
-    if is_known {
+    if is_known(request.headers(), tag) {
         return HttpResponse::NotModified().insert_header((ETAG, tag.as_str())).finish();
     }
     HttpResponse::Ok().insert_header((ETAG, tag.as_str())).content_type("application/json").body(body.clone())

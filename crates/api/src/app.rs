@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::guard::guard;
 use crate::live::{self, Hub};
 use crate::openapi::Document;
+use crate::public::PublicPage;
 use crate::routes;
 use crate::state::State;
 
@@ -50,13 +51,15 @@ impl Api {
             .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
         let state = State { pool, migrated: Arc::default(), hub: Hub::new(live::CLIENT_PATIENCE) };
         let wanted = listen.addr;
-        let document = web::Data::new(Document::new(listen.public_read));
+        let document = web::Data::new(Document::new(listen.public_read, listen.public_page));
+        let public = web::Data::new(PublicPage::default());
         let (shared, settings) = (web::Data::new(state.clone()), web::Data::new(listen));
         let server = HttpServer::new(move || {
             App::new()
                 .app_data(shared.clone())
                 .app_data(settings.clone())
                 .app_data(document.clone())
+                .app_data(public.clone())
                 .wrap(Compress::default())
                 .wrap(from_fn(guard))
                 .configure(routes::configure)

@@ -9,13 +9,13 @@
 use std::sync::LazyLock;
 
 use actix_web::http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, IF_NONE_MATCH,
-    REFERRER_POLICY, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, REFERRER_POLICY, VARY,
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse};
 use sha2::{Digest, Sha256};
 
+use crate::answer::is_known;
 use crate::error::ApiError;
 
 /// First parts of the paths that are pages.
@@ -57,10 +57,12 @@ static PAGE: LazyLock<&File> =
     LazyLock::new(|| FILES.iter().find(|file| file.path == "/index.html").unwrap_or(&NOT_BUILT));
 
 /// The page's tag. A weak one: compressed or not, it is the same page.
-static PAGE_TAG: LazyLock<String> = LazyLock::new(|| {
-    let digest = Sha256::digest(PAGE.plain);
-    format!("W/\"{}\"", digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect::<String>())
-});
+static PAGE_TAG: LazyLock<String> = LazyLock::new(|| format!("W/\"{}\"", fingerprint(PAGE.plain)));
+
+/// Something that differs when the content does.
+pub(crate) fn fingerprint(content: &[u8]) -> String {
+    Sha256::digest(content).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// Whether a page or a file of the dashboard is at this path.
 pub(crate) fn is_here(path: &str) -> bool {
@@ -96,8 +98,7 @@ fn respond(file: &File, asked: &HeaderMap) -> HttpResponse {
         response.insert_header((CACHE_CONTROL, "no-cache"));
         response.insert_header((ETAG, PAGE_TAG.as_str()));
         response.insert_header((CONTENT_SECURITY_POLICY, POLICY));
-        let known = asked.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
-        if known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == PAGE_TAG.as_str())) {
+        if is_known(asked, &PAGE_TAG) {
             return response.status(StatusCode::NOT_MODIFIED).finish();
         }
     } else if file.path.starts_with(HASHED) {
@@ -116,7 +117,7 @@ fn respond(file: &File, asked: &HeaderMap) -> HttpResponse {
 }
 
 /// Whether an `Accept-Encoding` has this one, and not with `q=0`.
-fn accepts(header: &str, name: &str) -> bool {
+pub(crate) fn accepts(header: &str, name: &str) -> bool {
     header.split(',').any(|entry| {
         let mut parts = entry.split(';').map(str::trim);
         let is_it = parts.next().is_some_and(|given| given.eq_ignore_ascii_case(name));
@@ -180,9 +181,9 @@ mod tests {
         let (head, _) = asked_for(&PAGE, "").await;
         assert_eq!(sent(&head, CACHE_CONTROL), "no-cache");
         let mut headers = HeaderMap::new();
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_str(&sent(&head, ETAG)).unwrap());
+        headers.insert(actix_web::http::header::IF_NONE_MATCH, HeaderValue::from_str(&sent(&head, ETAG)).unwrap());
         assert_eq!(respond(&PAGE, &headers).status(), 304);
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("W/\"another\""));
+        headers.insert(actix_web::http::header::IF_NONE_MATCH, HeaderValue::from_static("W/\"another\""));
         assert_eq!(respond(&PAGE, &headers).status(), 200);
     }
 

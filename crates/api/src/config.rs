@@ -21,6 +21,10 @@ pub struct ListenArgs {
     #[arg(long, env = "PUBLIC_READ", value_name = "on|off")]
     pub public_read: Option<String>,
 
+    /// Whether there is a public status page at /public: on or off [default: off]
+    #[arg(long, env = "PUBLIC_PAGE", value_name = "on|off")]
+    pub public_page: Option<String>,
+
     /// Bearer token for reading where PUBLIC_READ is off, and for writing; at least 16 characters
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub api_token: Option<String>,
@@ -51,6 +55,8 @@ pub struct ListenSettings {
     pub addr: SocketAddr,
     /// Reading needs no token.
     pub public_read: bool,
+    /// There is a public page, and badges, for everybody.
+    pub public_page: bool,
     /// The token that may read and write.
     pub token: Option<String>,
 }
@@ -73,15 +79,9 @@ impl ListenArgs {
             .parse()
             .map_err(|_| problems.value("API_ADDR", "--api-addr", raw, "is no address like 127.0.0.1:8080"))
             .ok();
-        let public_read = match self.public_read.as_deref() {
-            None => addr.is_some_and(|addr| addr.ip().is_loopback()),
-            Some("on") => true,
-            Some("off") => false,
-            Some(raw) => {
-                problems.value("PUBLIC_READ", "--public-read", raw, "is neither on nor off");
-                false
-            }
-        };
+        let is_loopback = addr.is_some_and(|addr| addr.ip().is_loopback());
+        let public_read = switch(self.public_read.as_deref(), is_loopback, ("PUBLIC_READ", "--public-read"), problems);
+        let public_page = switch(self.public_page.as_deref(), false, ("PUBLIC_PAGE", "--public-page"), problems);
         if self.api_token.as_ref().is_some_and(|token| token.len() < 16) {
             problems.secret("API_TOKEN", "--api-token", "is shorter than 16 characters");
         }
@@ -93,7 +93,20 @@ impl ListenArgs {
                 "nobody can read: PUBLIC_READ (--public-read) is off and API_TOKEN (--api-token) is not set"
             );
         }
-        Some(ListenSettings { addr: addr?, public_read, token: self.api_token.clone() })
+        Some(ListenSettings { addr: addr?, public_read, public_page, token: self.api_token.clone() })
+    }
+}
+
+/// `on` or `off`.
+fn switch(raw: Option<&str>, default: bool, (variable, flag): (&str, &str), problems: &mut Problems) -> bool {
+    match raw {
+        None => default,
+        Some("on") => true,
+        Some("off") => false,
+        Some(raw) => {
+            problems.value(variable, flag, raw, "is neither on nor off");
+            false
+        }
     }
 }
 

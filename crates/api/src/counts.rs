@@ -185,6 +185,13 @@ impl Measure {
     }
 }
 
+impl Measure {
+    /// As [`uptime`].
+    pub(crate) fn uptime(&self) -> Option<u64> {
+        cut(self.counts.up + self.counts.degraded, self.counts.verdicts)
+    }
+}
+
 /// Where the causes begin among the counts of a bucket.
 const FIRST_CAUSE: usize = 4;
 
@@ -212,8 +219,12 @@ pub(crate) fn percentage(ratio: Option<f64>) -> Option<f64> {
 /// Good share of the verdicts in thousandths of a percent, cut off: 100,000 only where none
 /// failed. `None` without a verdict.
 pub(crate) fn uptime(counts: Counts) -> Option<u64> {
-    let (good, verdicts) = (u128::from(counts.up) + u128::from(counts.degraded), u128::from(counts.verdicts()));
-    (good * 100_000).checked_div(verdicts).and_then(|uptime| u64::try_from(uptime).ok())
+    cut(counts.up + counts.degraded, counts.verdicts())
+}
+
+/// A share in thousandths of a percent, cut off. `None` of nothing.
+pub(crate) fn cut(part: u64, whole: u64) -> Option<u64> {
+    (u128::from(part) * 100_000).checked_div(u128::from(whole)).and_then(|share| u64::try_from(share).ok())
 }
 
 /// The same in percent.

@@ -15,9 +15,14 @@ use subtle::ConstantTimeEq;
 use crate::assets;
 use crate::config::ListenSettings;
 use crate::error::{ApiError, REQUEST_ID};
+use crate::public;
 
-/// Paths that tell only whether we run; a load balancer has no token.
-pub(crate) const ALWAYS_OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that tell only whether we run, because a load balancer has no token; and the public
+/// page's content, which is there or not.
+pub(crate) const ALWAYS_OPEN: [&str; 3] = ["/healthz", "/readyz", "/public.json"];
+
+/// Badges are as open as reading is, and where there is a public page.
+pub(crate) const BADGES: &str = "/badge/";
 
 /// The path of the WebSocket, and the subprotocol that brings the token to it.
 const LIVE: &str = "/api/v1/live";
@@ -58,11 +63,21 @@ fn has_nul(request: &ServiceRequest) -> bool {
 
 fn may_read(request: &ServiceRequest) -> bool {
     let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
-    let is_open = |path| ALWAYS_OPEN.contains(&path) || assets::is_here(path);
+    let is_open = |path: &str| {
+        ALWAYS_OPEN.contains(&path)
+            || assets::is_here(path)
+            || public::is_here(path)
+            || (settings.public_page && path.starts_with(BADGES))
+    };
     settings.public_read
         || is_open(request.path())
         || has_token(request.headers(), settings)
         || (request.path() == LIVE && offers_token(request.headers(), settings))
+}
+
+/// Whether everything may be read, not only what is public.
+pub(crate) fn may_read_all(request: &HttpRequest, settings: &ListenSettings) -> bool {
+    settings.public_read || has_token(request.headers(), settings)
 }
 
 /// Writing needs the token, always: whoever takes a body asks here first.

@@ -12,6 +12,7 @@ mod live;
 mod openapi;
 mod overview;
 mod post;
+mod public;
 mod routes;
 mod state;
 

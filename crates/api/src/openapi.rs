@@ -17,7 +17,7 @@ use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBui
 use utoipa::{IntoResponses, OpenApi as _};
 
 use crate::error::{ApiError, Problem};
-use crate::guard::ALWAYS_OPEN;
+use crate::guard::{ALWAYS_OPEN, BADGES};
 use crate::routes::{self, Described, Routes};
 
 /// What is true of all of it.
@@ -38,6 +38,7 @@ use crate::routes::{self, Described, Routes};
         (name = "Checks", description = "What came of each check, and counts of them"),
         (name = "Targets", description = "What is probed, and how it does"),
         (name = "Incidents", description = "When a service left its objective, what broke it, and what fixed it"),
+        (name = "Public", description = "What anybody may see where `PUBLIC_PAGE` is on"),
         (name = "lookout", description = "How lookout itself does"),
         (name = "API", description = "This document, and the page to try it"),
     ),
@@ -52,14 +53,15 @@ const TOKEN: &str = "token";
 pub(crate) struct Document(pub(crate) Bytes);
 
 impl Document {
-    /// Builds the document of an api that lets anybody read, or only who has the token.
-    pub(crate) fn new(public_read: bool) -> Self {
-        let json = serde_json::to_vec(&describe(public_read));
+    /// Builds the document of an api that lets anybody read, or only who has the token; and
+    /// anybody see badges.
+    pub(crate) fn new(public_read: bool, public_page: bool) -> Self {
+        let json = serde_json::to_vec(&describe(public_read, public_page));
         Self(json.expect("a document has string keys only").into())
     }
 }
 
-fn describe(public_read: bool) -> OpenApi {
+fn describe(public_read: bool, public_page: bool) -> OpenApi {
     let mut described = Collected { document: Base::openapi(), schemas: Vec::new() };
     routes::each(&mut described);
     let Collected { mut document, schemas } = described;
@@ -76,6 +78,9 @@ fn describe(public_read: bool) -> OpenApi {
                 operation.security = Some(vec![nothing.clone()]);
             } else {
                 operation.responses.responses.extend(gather([unauthorized()]));
+                if public_page && path.starts_with(BADGES) {
+                    operation.security = Some(vec![nothing.clone(), token.clone()]);
+                }
             }
         }
         for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! Every path the api answers. One file a route; the SQL is in `store`.
 
+mod badge;
 mod changes;
 mod checks;
 mod days;
@@ -12,6 +13,7 @@ mod live;
 mod metrics;
 mod overview;
 mod parameters;
+mod public;
 mod reports;
 mod services;
 mod status;
@@ -27,7 +29,6 @@ use actix_web::{FromRequest, Handler, Responder, guard, web};
 use utoipa::openapi::HttpMethod;
 use utoipa_actix_web::OpenApiFactory;
 
-use crate::assets;
 use crate::error::ApiError;
 
 /// Every route, once: this line serves it and puts it into the document. What stands
@@ -55,6 +56,8 @@ pub(crate) fn each(routes: &mut impl Routes) {
     routes.add(reports::__path_histogram, reports::histogram);
     routes.add(reports::__path_details, reports::details);
     routes.add(system::__path_get, system::get);
+    routes.add(public::__path_get, public::get);
+    routes.add(badge::__path_get, badge::get);
     routes.add(metrics::__path_get, metrics::get);
     routes.add(health::__path_alive, health::alive);
     routes.add(health::__path_ready, health::ready);
@@ -92,7 +95,7 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         let refuse = move || ready(Err::<&str, _>(ApiError::MethodNotAllowed(allowed.clone())));
         app.service(web::resource(path).default_service(web::to(refuse)));
     }
-    app.default_service(web::to(assets::answer));
+    app.default_service(web::to(crate::public::answer));
 }
 
 /// Bytes of a body at most, decompressed.

@@ -161,9 +161,9 @@ fn bad_settings_are_a_line_each_that_names_variable_and_rule() {
         &["WORKERS_COUNT (--workers-count): \"0\" is no whole number from 1"],
     );
     assert_refused(
-        &[("POLLING_INTERVAL", "1ms"), ("PUBLIC_READ", "maybe"), ("API_TOKEN", "s3cret")],
+        &[("POLLING_INTERVAL", "1ms"), ("PUBLIC_READ", "maybe"), ("PUBLIC_PAGE", "1"), ("API_TOKEN", "s3cret")],
         &["--timeout", "x"],
-        &["POLLING_INTERVAL", "REQUEST_TIMEOUT", "PUBLIC_READ", "API_TOKEN"],
+        &["POLLING_INTERVAL", "REQUEST_TIMEOUT", "PUBLIC_READ", "PUBLIC_PAGE", "API_TOKEN"],
     );
 }
 
@@ -249,6 +249,7 @@ fn help_teaches_every_flag_with_its_variable() {
         "LOOKOUT_DATA_DIR",
         "LOOKOUT_CONFIG",
         "PUBLIC_READ",
+        "PUBLIC_PAGE",
         "API_TOKEN",
     ] {
         assert!(help.contains(&format!("[env: {variable}")), "{variable} is not in --help");

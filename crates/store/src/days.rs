@@ -1,4 +1,5 @@
-//! Days of targets, in UTC: how the slots of each ended, and for how long an incident was open.
+//! Days of targets, in UTC: how the slots of each ended, and for how long an incident was
+//! open; and which incidents those were.
 
 use chrono::{DateTime, DurationRound, NaiveDate, TimeDelta, Utc};
 use common::{Counts, TargetId};
@@ -122,6 +123,13 @@ pub struct Trouble {
     pub seconds: f64,
 }
 
+impl Trouble {
+    /// For how many minutes of it, to a tenth.
+    pub fn minutes(&self) -> f64 {
+        (self.seconds / 6.0).round() / 10.0
+    }
+}
+
 /// The incidents of these targets by day, from `from` to `now`; days without one are left out.
 ///
 /// # Errors
@@ -150,6 +158,46 @@ pub async fn incidents(
         targets,
         midnight(from),
         now,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// An incident of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incident {
+    /// Row id.
+    pub incident_id: i64,
+    /// Of which target.
+    pub target_id: TargetId,
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// When it ended; `None` while it is open.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Incidents of these targets that are open or began at `from` or later: open ones first,
+/// then the newest; at most `limit`.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn newest_incidents(
+    connection: &mut PgConnection,
+    targets: &[i32],
+    from: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Incident>, StoreError> {
+    // Index: incident_open, incident_time.
+    Ok(sqlx::query_as!(
+        Incident,
+        r#"select i.incident_id, e.target_id as "target_id!: TargetId", i.started_at, i.ended_at
+           from incident i join endpoint e using (endpoint_id)
+           where (i.ended_at is null or i.started_at >= $2) and e.target_id = any($1)
+           order by i.ended_at is null desc, i.started_at desc, i.incident_id desc
+           limit $3"#,
+        targets,
+        from,
+        limit,
     )
     .fetch_all(connection)
     .await?)

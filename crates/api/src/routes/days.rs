@@ -126,7 +126,7 @@ impl Day {
             uptime_percentage: uptime_percentage(counts),
             coverage_percentage: percentage(counts.coverage()),
             incidents: trouble.map_or(0, |trouble| trouble.incidents),
-            incident_minutes: trouble.map_or(0.0, |trouble| (trouble.seconds / 6.0).round() / 10.0),
+            incident_minutes: trouble.map_or(0.0, Trouble::minutes),
         }
     }
 }

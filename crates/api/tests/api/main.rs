@@ -11,6 +11,7 @@ mod live;
 mod metrics;
 mod openapi;
 mod problems;
+mod public;
 mod status;
 mod summary;
 mod support;

@@ -27,7 +27,11 @@ impl TestApi {
     }
 
     pub(crate) async fn start_with(database_url: &str, public_read: bool) -> Self {
-        let api = Self::spawn(database_url, public_read);
+        Self::start_as(database_url, public_read, public_read).await
+    }
+
+    pub(crate) async fn start_as(database_url: &str, public_read: bool, public_page: bool) -> Self {
+        let api = Self::spawn_as(database_url, public_read, public_page);
         for _ in 0..600 {
             if api.get("/readyz").await.status() == 200 {
                 return api;
@@ -37,10 +41,14 @@ impl TestApi {
         panic!("the api was not ready within 12 s");
     }
 
-    /// Without waiting until it is ready.
+    /// Without waiting until it is ready. It has a public page where reading is public.
     pub(crate) fn spawn(database_url: &str, public_read: bool) -> Self {
-        let listen =
-            ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), public_read, token: Some(TOKEN.to_owned()) };
+        Self::spawn_as(database_url, public_read, public_read)
+    }
+
+    fn spawn_as(database_url: &str, public_read: bool, public_page: bool) -> Self {
+        let addr = "127.0.0.1:0".parse().unwrap();
+        let listen = ListenSettings { addr, public_read, public_page, token: Some(TOKEN.to_owned()) };
         let api = Api::bind(api::Config { database_url: database_url.to_owned(), listen }).unwrap();
         let base = format!("http://{}", api.addr());
         let stop = CancellationToken::new();
@@ -50,7 +58,9 @@ impl TestApi {
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+        // What was sent, as it was sent.
+        let client = reqwest::Client::builder().no_gzip().no_deflate();
+        let client = client.tls_backend_preconfigured(tls).no_proxy().build().unwrap();
         Self { base, stop, task, client }
     }
 
