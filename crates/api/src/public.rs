@@ -24,6 +24,7 @@ use chrono::{DateTime, Utc};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
+use store::days::Incident;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -265,6 +266,14 @@ impl Outage {
     /// How long it took, or has taken so far.
     fn length(&self, now: &DateTime<Utc>) -> String {
         text::duration(self.incident.ended_at.unwrap_or(*now) - self.incident.started_at)
+    }
+
+    /// When it began and ended, below the day on which it began.
+    fn times(&self) -> String {
+        let Incident { started_at, ended_at, .. } = self.incident;
+        let is_same_day = |at: &DateTime<Utc>| at.date_naive() == started_at.date_naive();
+        let ended = ended_at.map(|at| if is_same_day(&at) { text::time(&at) } else { text::moment(&at) });
+        format!("{} to {}", text::time(&started_at), ended.unwrap_or_else(|| "now".to_owned()))
     }
 
     fn changed_at(&self) -> DateTime<Utc> {

@@ -38,6 +38,11 @@ pub(crate) fn moment(at: &DateTime<Utc>) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
+/// The time of day.
+pub(crate) fn time(at: &DateTime<Utc>) -> String {
+    at.format("%H:%M").to_string()
+}
+
 /// To the second, for programs.
 pub(crate) fn machine(at: &DateTime<Utc>) -> String {
     at.format("%Y-%m-%dT%H:%M:%SZ").to_string()
