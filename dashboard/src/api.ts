@@ -2,6 +2,7 @@
 
 import { createSignal } from "solid-js";
 import { Problem, type Polled, type View } from "./live";
+import { tablePath } from "./table";
 
 const KEPT_AS = "lookout-token";
 
@@ -43,14 +44,16 @@ async function ask(path: string, headers: Record<string, string> = {}): Promise<
   throw new Problem(response.status, problem.title ?? `HTTP ${response.status}`, problem.detail ?? "");
 }
 
-export async function get<T>(path: string): Promise<T> {
-  const response = await ask(path);
-  return (await response.json()) as T;
-}
-
-export async function poll(view: View, etag: string | null): Promise<Polled> {
-  const path = view.key === undefined ? "/api/v1/overview" : `/api/v1/targets/${encodeURIComponent(view.key)}`;
+/** Answers nothing new while the state is the one with this tag. */
+export async function get(path: string, etag: string | null): Promise<Polled> {
   const response = await ask(path, etag === null ? {} : { "if-none-match": etag });
   if (response.status === 304) return { data: null, etag };
   return { data: (await response.json()) as Record<string, unknown>, etag: response.headers.get("etag") };
 }
+
+const pathOf = (view: View): string => {
+  if (view.subscribe === "overview") return "/api/v1/overview";
+  return view.subscribe === "target" ? `/api/v1/targets/${encodeURIComponent(view.key)}` : tablePath(view);
+};
+
+export const poll = (view: View, etag: string | null): Promise<Polled> => get(pathOf(view), etag);

@@ -2,7 +2,7 @@
 
 import type { Measure, State } from "./model";
 
-export const MARKS: Record<string, string> = { up: "●", degraded: "▲", down: "■", unknown: "◌", missed: "◌" };
+export const MARKS: Record<string, string> = { up: "●", shaky: "◐", degraded: "▲", down: "■", unknown: "◌", missed: "◌" };
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const count = (value: number): string => whole.format(value);

@@ -8,12 +8,17 @@
 
 import type { Frame } from "./model";
 import { apply, type Held } from "./sequence";
+import type { TableQuery } from "./table";
 
 export type Mode = "connecting" | "live" | "reconnecting" | "polling";
 
-export interface View {
-  subscribe: "overview" | "target";
-  key?: string;
+export type View = { subscribe: "overview" } | { subscribe: "target"; key: string } | ({ subscribe: "table" } & TableQuery);
+
+/** Two views with one name are the same. */
+export function nameOf(view: View): string {
+  if (view.subscribe === "overview") return "overview";
+  if (view.subscribe === "target") return `target:${view.key}`;
+  return `table:${JSON.stringify([view.q, view.state, view.label, view.sort, view.page])}`;
 }
 
 /** Why there is no answer; `status` 0 means that nobody answered. */
@@ -47,6 +52,9 @@ export interface Surroundings {
 /** A line that is silent for so long is dead: the server sends a frame every second. */
 const SILENCE_MS = 5_000;
 const POLL_MS = 10_000;
+/** The server takes twenty messages in ten seconds; whoever types and turns pages has time for the last of them. */
+const SPAN_MS = 10_000;
+const MOST_IN_SPAN = 15;
 const LEAST_PAUSE_MS = 500;
 const MOST_PAUSE_MS = 30_000;
 const FAILURES_BEFORE_POLLING = 2;
@@ -71,6 +79,9 @@ export class Live {
   private silence: ReturnType<typeof setTimeout> | undefined;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private nextPoll: ReturnType<typeof setTimeout> | undefined;
+  private later: ReturnType<typeof setTimeout> | undefined;
+  /** When the newest messages were sent. */
+  private sent: number[] = [];
 
   constructor(
     private readonly around: Surroundings,
@@ -82,11 +93,11 @@ export class Live {
 
   /** Another view over the same socket. */
   show(view: View): void {
-    if (view.subscribe === this.view.subscribe && view.key === this.view.key) return;
+    if (nameOf(view) === this.name) return;
     this.view = view;
     this.etag = null;
     this.waiting = null;
-    // Of targets that are not looked at any more nothing is kept.
+    // Of targets and tables that are not looked at any more nothing is kept.
     for (const name of this.held.keys()) if (name !== "overview") this.held.delete(name);
     this.around.onProblem(null);
     if (this.socket?.readyState === 1) this.subscribe();
@@ -98,17 +109,19 @@ export class Live {
     clearTimeout(this.silence);
     clearTimeout(this.retry);
     clearTimeout(this.nextPoll);
+    clearTimeout(this.later);
     this.socket?.close();
   }
 
   private get name(): string {
-    return this.view.key === undefined ? this.view.subscribe : `target:${this.view.key}`;
+    return nameOf(this.view);
   }
 
   private connect(): void {
     if (this.isClosed) return;
     const socket = this.around.socket();
     this.socket = socket;
+    this.sent = [];
     let isOver = false;
     const end = (): void => {
       if (isOver) return;
@@ -138,6 +151,14 @@ export class Live {
   }
 
   private subscribe(fresh = false): void {
+    const now = Date.now();
+    this.sent = this.sent.filter((at) => now - at < SPAN_MS);
+    clearTimeout(this.later);
+    if (this.sent.length >= MOST_IN_SPAN) {
+      this.later = setTimeout(() => this.subscribe(fresh), SPAN_MS - (now - (this.sent[0] ?? now)));
+      return;
+    }
+    this.sent.push(now);
     const held = this.held.get(this.name);
     const since = held && !fresh ? { since: held.seq } : {};
     this.socket?.send(JSON.stringify({ ...this.view, ...since }));
@@ -152,7 +173,7 @@ export class Live {
       if (frame.code === "not_found") this.around.onProblem(new Problem(404, "Not found", frame.message));
       return;
     }
-    const name = frame.view === "target" ? `target:${frame.key ?? ""}` : frame.view;
+    const name = nameOf({ ...frame.query, subscribe: frame.view, key: frame.key } as View);
     // A frame of the view before this one may still be under way.
     if (name !== this.name) return;
     let next: Held | null;

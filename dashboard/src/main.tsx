@@ -11,9 +11,10 @@ import { Overview } from "./pages/Overview";
 import { System } from "./pages/System";
 import { Target } from "./pages/Target";
 import { Targets } from "./pages/Targets";
-import { follow, go, path } from "./router";
+import { follow, go, path, query } from "./router";
 import { applyTheme, banner, isPaused, overview, setPaused, setTheme, start, theme, watch, type Theme } from "./state";
-import "./style.css";
+import { tableQuery } from "./table";
+import "./styles/index.css";
 
 const PAGES = [
   ["/", "Overview"],
@@ -47,8 +48,9 @@ function App(): JSX.Element {
   let help: HTMLDialogElement | undefined;
   createEffect(() => {
     const [first, second] = parts();
-    const key = first === "targets" && second ? decoded(second) : null;
-    watch(key === null ? { subscribe: "overview" } : { subscribe: "target", key });
+    if (first !== "targets") watch({ subscribe: "overview" });
+    else if (second) watch({ subscribe: "target", key: decoded(second) });
+    else watch({ subscribe: "table", ...tableQuery(query) });
   });
   createEffect(() => {
     const open = overview.now?.open_incidents ?? 0;

@@ -1,5 +1,7 @@
 /** What the api answers, as `docs/LIVE.md` and `/api/openapi.json` describe it. */
 
+import type { TableQuery } from "./table";
+
 export type State = "up" | "degraded" | "down" | "unknown";
 export type Outcome = State | "missed";
 
@@ -219,17 +221,77 @@ export interface System {
   }[];
 }
 
+/** A target in the table: a page of fifty, in the order that was asked for. */
+export interface TableRow {
+  key: string;
+  name: string;
+  url: string;
+  /** Its label `group`, else its host. */
+  group: string;
+  state: State;
+  cause: string | null;
+  code: number | null;
+  elapsed_ms: number | null;
+  checked_at: string | null;
+  failed_5m: Failed;
+  failed_1h: Failed | null;
+  interval_ms: number;
+  labels: Record<string, string>;
+}
+
+export interface TablePage {
+  as_of: string;
+  /** Of all targets; of those that fit. */
+  total: number;
+  found: number;
+  page: number;
+  pages: number;
+  page_size: number;
+  rows: TableRow[];
+}
+
+/** One character a target, in the order of the table by group. */
+export interface TargetMap {
+  as_of: string;
+  groups: { name: string; n: number }[];
+  cells: string;
+}
+
+export interface Day {
+  date: string;
+  up: number;
+  degraded: number;
+  down: number;
+  missed: number;
+  unknown: number;
+  uptime_percentage: number | null;
+  coverage_percentage: number | null;
+  incidents: number;
+  incident_minutes: number;
+}
+
+export interface Latency {
+  window: { from: string; to: string };
+  step_seconds: number;
+  p50_ms: (number | null)[];
+  p95_ms: (number | null)[];
+  p50_ms_all: number | null;
+  p95_ms_all: number | null;
+  max_ms: number | null;
+}
+
 export interface RowChange {
   put: Record<string, unknown>[];
   gone: string[];
 }
 
 export type Frame =
-  | { type: "snapshot"; view: string; key?: string; seq: number; data: unknown }
+  | { type: "snapshot"; view: string; key?: string; query?: TableQuery; seq: number; data: unknown }
   | {
       type: "delta";
       view: string;
       key?: string;
+      query?: TableQuery;
       seq: number;
       base: number;
       set: Record<string, unknown>;

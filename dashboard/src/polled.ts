@@ -18,14 +18,16 @@ export function polled<T>(path: Accessor<string | null>, every = EVERY_MS): Aske
   const [data, setData] = createSignal<T | null>(null);
   const [problem, setProblem] = createSignal<Problem | null>(null);
   let asked = 0;
+  let etag: string | null = null;
   const ask = async (): Promise<void> => {
     const wanted = path();
     if (wanted === null) return;
     const mine = ++asked;
     try {
-      const answer = await get<T>(wanted);
+      const answer = await get(wanted, etag);
       if (mine !== asked) return;
-      setData(() => answer);
+      etag = answer.etag;
+      if (answer.data !== null) setData(() => answer.data as T);
       setProblem(null);
     } catch (error) {
       if (mine === asked) setProblem(error instanceof Problem ? error : new Problem(0, "No answer", String(error)));
@@ -34,6 +36,7 @@ export function polled<T>(path: Accessor<string | null>, every = EVERY_MS): Aske
   createEffect(
     on([path, token], () => {
       asked += 1;
+      etag = null;
       setData(null);
       setProblem(null);
       void ask();

@@ -14,8 +14,9 @@ interface Delta {
   rows: Record<string, RowChange>;
 }
 
-/** Rows of `targets` are named by their key, all others by their name. */
-const nameOf = (list: string, row: Record<string, unknown>): unknown => (list === "targets" ? row.key : row.name);
+/** Targets are named by their key, all others by their name. */
+const nameOf = (list: string, row: Record<string, unknown>): unknown =>
+  list === "targets" || list === "rows" ? row.key : row.name;
 
 /** The state after a delta; null when the delta does not start from the state that is held. */
 export function apply(held: Held | null, delta: Delta): Held | null {
@@ -47,4 +48,18 @@ export function keepOrder<T>(shown: T[], wanted: T[], isHeld: boolean): T[] {
   const left = new Set(wanted);
   const kept = shown.filter((name) => left.delete(name));
   return [...kept, ...left];
+}
+
+/** How many must move for `shown` to become `wanted`: those that are not among the most that keep their order. */
+export function moved<T>(shown: T[], wanted: T[]): number {
+  const places = new Map(wanted.map((name, i) => [name, i]));
+  /** The least place at which an ascending run of this length ends. */
+  const ends: number[] = [];
+  for (const name of shown) {
+    const place = places.get(name);
+    if (place === undefined) continue;
+    const longer = ends.findIndex((end) => end > place);
+    ends[longer === -1 ? ends.length : longer] = place;
+  }
+  return Math.max(shown.length, wanted.length) - ends.length;
 }

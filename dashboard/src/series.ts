@@ -1,6 +1,6 @@
 /** Points for graphs: failed shares that roll over time, and the stretches of which nothing is known. */
 
-import type { RollingSeries, Summary } from "./model";
+import type { Latency, RollingSeries, Summary } from "./model";
 
 /** Times in seconds since the epoch. A null share is a hole in the line. */
 export interface Points {
@@ -9,6 +9,8 @@ export interface Points {
   /** Share of slots with a verdict, where it is known. */
   coverage: (number | null)[];
   step: number;
+  /** A second line, where there is one: p95 above p50. */
+  above?: (number | null)[];
 }
 
 export const seconds = (moment: string): number => Date.parse(moment) / 1000;
@@ -54,6 +56,19 @@ export function ofSummary(summary: Summary, window: number): Points {
   return points;
 }
 
+/** Of what took how long; each point belongs to the end of its step. */
+export function ofLatency(latency: Latency): Points {
+  const from = seconds(latency.window.from);
+  const to = seconds(latency.window.to);
+  return {
+    times: latency.p50_ms.map((_, i) => Math.min(from + (i + 1) * latency.step_seconds, to)),
+    failed: latency.p50_ms,
+    coverage: [],
+    step: latency.step_seconds,
+    above: latency.p95_ms,
+  };
+}
+
 /** Less than this share of what was due has a verdict: then a line, if there is one, says little. */
 const LEAST_COVERAGE = 50;
 
@@ -85,15 +100,17 @@ export function union(spans: { from: number; to: number }[]): { from: number; to
 export function thin(points: Points, most: number): Points {
   const every = Math.ceil(points.times.length / most);
   if (every <= 1) return points;
-  const thinned: Points = { times: [], failed: [], coverage: [], step: points.step * every };
+  const ranked = points.above ?? points.failed;
+  const thinned: Points = { times: [], failed: [], coverage: [], step: points.step * every, ...(points.above ? { above: [] } : {}) };
   for (let i = 0; i < points.times.length; i += every) {
     let worst = i;
     for (let j = i; j < Math.min(i + every, points.times.length); j += 1) {
-      if ((points.failed[j] ?? -1) > (points.failed[worst] ?? -1)) worst = j;
+      if ((ranked[j] ?? -1) > (ranked[worst] ?? -1)) worst = j;
     }
     thinned.times.push(points.times[worst] ?? 0);
     thinned.failed.push(points.failed[worst] ?? null);
     thinned.coverage.push(points.coverage[worst] ?? null);
+    thinned.above?.push(points.above?.[worst] ?? null);
   }
   return thinned;
 }

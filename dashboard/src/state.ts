@@ -4,11 +4,13 @@ import { createEffect, createMemo, createRoot, createSignal } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 import { needsToken, poll, protocols, token } from "./api";
 import { clock } from "./format";
-import { Live, type Mode, type Problem, type View } from "./live";
-import type { Overview, TargetDetail } from "./model";
+import { Live, nameOf, type Mode, type Problem, type View } from "./live";
+import type { Overview, TablePage, TargetDetail } from "./model";
 
 export const [overview, setOverview] = createStore<{ now: Overview | null }>({ now: null });
 export const [target, setTarget] = createStore<{ now: TargetDetail | null }>({ now: null });
+/** The page of the table that came last, and the name of the view it is of. */
+export const [table, setTable] = createStore<{ now: TablePage | null; of: string }>({ now: null, of: "" });
 export const [problem, setProblem] = createSignal<Problem | null>(null);
 export const [mode, setMode] = createSignal<Mode>("connecting");
 export const [isStale, setStale] = createSignal(false);
@@ -30,14 +32,14 @@ const FRESH_POLLED_MS = 25_000;
 
 /** Nothing new for too long, whatever the line says. */
 const isOld = (): boolean => {
-  if (overview.now === null && target.now === null) return false;
+  if ((overview.now ?? target.now ?? table.now) === null) return false;
   return tick() - truth().heard > (mode() === "live" ? FRESH_MS : FRESH_POLLED_MS);
 };
 
 export const banner = createRoot(() =>
   createMemo((): { kind: string; text: string } => {
     const line = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting", polling: "Polling every 10 s" };
-    const data = overview.now ?? target.now;
+    const data = overview.now ?? target.now ?? table.now;
     if (data !== null && (isStale() || isOld())) {
       const at = new Date(asOf());
       const more = mode() === "live" ? "" : ` · ${line[mode()]}`;
@@ -52,8 +54,10 @@ let live: Live | null = null;
 let view: View = { subscribe: "overview" };
 /** What came while nobody looked or the page was paused: drawn when that is over. */
 let undrawn: (() => void) | null = null;
+/** What is on screen is of this view. Who pauses and then looks elsewhere still gets to see that, once. */
+let drawn = "";
 
-const mayPaint = (): boolean => !document.hidden && !isPaused();
+const mayPaint = (): boolean => !document.hidden && (!isPaused() || drawn !== nameOf(view));
 
 export function resume(): void {
   const draw = undrawn;
@@ -63,11 +67,17 @@ export function resume(): void {
 }
 
 function take(of: View, data: Record<string, unknown>): void {
+  drawn = nameOf(of);
   if (of.subscribe === "target") {
     const detail = data as unknown as TargetDetail;
     setTarget("now", reconcile(detail, { key: "name", merge: false }));
     const ends = detail.windows[0]?.to;
     setTruth({ at: ends === undefined ? Date.now() : Date.parse(ends), heard: performance.now() });
+  } else if (of.subscribe === "table") {
+    const page = data as unknown as TablePage;
+    setTable("of", nameOf(of));
+    setTable("now", reconcile(page, { key: "key", merge: false }));
+    setTruth({ at: Date.parse(page.as_of), heard: performance.now() });
   } else {
     const state = data as unknown as Overview;
     setOverview("now", reconcile(state, { key: "key", merge: false }));
@@ -101,6 +111,8 @@ function connect(): void {
 export function watch(next: View): void {
   view = next;
   if (next.subscribe === "target" && target.now?.key !== next.key) setTarget("now", null);
+  // From one search to the next the rows stay until those that were found come.
+  if (next.subscribe !== "table") setTable("now", null);
   live?.show(next);
 }
 

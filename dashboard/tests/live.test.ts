@@ -188,3 +188,32 @@ test("pauses grow from half a second to thirty, at random within", () => {
   expect(pause(1, 1)).toBe(1000);
   expect(pause(30, 1)).toBe(30_000);
 });
+
+test("a table is asked for with its query, and frames of another query are not shown", () => {
+  begin();
+  newest().open();
+  const query = { q: "a", state: "", label: "", sort: "name", page: 1 };
+  live.show({ subscribe: "table", ...query });
+  live.show({ subscribe: "table", ...query });
+  newest().say({ type: "snapshot", view: "table", query: { ...query, page: 2 }, seq: 1, data: { page: 2 } });
+  newest().say({ type: "snapshot", view: "table", query, seq: 2, data: { page: 1, rows: [{ key: "x", n: 1 }] } });
+  newest().say({ type: "delta", view: "table", query, seq: 3, base: 2, set: {}, rows: { rows: { put: [{ key: "x", n: 2 }], gone: [] } } });
+  expect(newest().sent).toEqual([{ subscribe: "overview" }, { subscribe: "table", ...query }]);
+  expect(states[states.length - 1]).toEqual({ page: 1, rows: [{ key: "x", n: 2 }] });
+});
+
+test("whoever turns pages fast sends fewer messages than the server takes, and the last one", async () => {
+  begin();
+  newest().open();
+  for (let page = 1; page <= 30; page += 1) {
+    live.show({ subscribe: "table", q: "", state: "", label: "", sort: "name", page });
+    newest().say({ type: "delta", view: "overview", seq: 1, base: 1, set: {}, rows: {} });
+    await pass(100);
+  }
+  expect(newest().sent.length).toBeLessThanOrEqual(20);
+  newest().say({ type: "stale" });
+  await pass(4_000);
+  newest().say({ type: "stale" });
+  await pass(4_000);
+  expect(newest().sent[newest().sent.length - 1]).toMatchObject({ page: 30 });
+});

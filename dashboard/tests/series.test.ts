@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Summary } from "../src/model";
-import { holes, ofSummary, thin, union, type Points } from "../src/series";
+import { holes, ofLatency, ofSummary, thin, union, type Points } from "../src/series";
 
 const summary = (steps: [number, number, number][]): Summary =>
   ({
@@ -42,4 +42,20 @@ test("a thinned table keeps the worst of every stretch", () => {
 test("incidents at the same time are one shade", () => {
   const spans = [{ from: 5, to: 9 }, { from: 1, to: 3 }, { from: 2, to: 4 }, { from: 6, to: 7 }];
   expect(union(spans)).toEqual([{ from: 1, to: 4 }, { from: 5, to: 9 }]);
+});
+
+test("latency has two lines, and of a stretch the slowest step is kept", () => {
+  const points = ofLatency({
+    window: { from: "2026-11-20T00:00:00Z", to: "2026-11-20T00:03:30Z" },
+    step_seconds: 60,
+    p50_ms: [10, 11, null, 12],
+    p95_ms: [20, 99, null, 30],
+    p50_ms_all: 11,
+    p95_ms_all: 90,
+    max_ms: 120,
+  });
+  const from = Date.parse("2026-11-20T00:00:00Z") / 1000;
+  expect(points.times.map((at) => at - from)).toEqual([60, 120, 180, 210]);
+  expect(points.above).toEqual([20, 99, null, 30]);
+  expect(thin(points, 2)).toMatchObject({ failed: [11, 12], above: [99, 30] });
 });

@@ -1,23 +1,20 @@
-/** The failed share over time: of the last hour as it rolls, of longer stretches step by step. */
+/** The failed share of a rolling window over time. Its last point is the row of the window table. */
 
-import { createMemo, createSignal, For, type JSX } from "solid-js";
+import { createMemo, For, type JSX } from "solid-js";
 import type { Change, Incident, Summary } from "../model";
 import { polled } from "../polled";
+import { chooseRange, RANGES, shown, title } from "../ranges";
+import { query, refine } from "../router";
 import { ofSummary, seconds, type Points } from "../series";
 import { now } from "../state";
 import { Graph } from "./Graph";
 
-/** What is asked for: an hour needs the five minutes before it, to have a first whole window. */
-const RANGES = [
-  { name: "1 h", length: 3600, asked: "65m", window: 300, title: "Failed in 5 minutes, over an hour" },
-  { name: "24 h", length: 86_400, asked: "24h", window: 0, title: "Failed, over 24 hours" },
-  { name: "7 d", length: 7 * 86_400, asked: "168h", window: 0, title: "Failed, over 7 days" },
-];
-
 interface Props {
   /** The key of a target; the fleet without one. */
   target?: string;
-  /** The last hour, where it is pushed. */
+  /** No window is shorter: between two checks nothing is known. */
+  least?: number;
+  /** Five minutes rolling over the last hour, where it is pushed. */
   live?: Points | null;
   liveEnd?: number;
   incidents: Incident[];
@@ -25,19 +22,19 @@ interface Props {
 }
 
 export function FailureGraph(props: Props): JSX.Element {
-  const [chosen, choose] = createSignal(0);
-  const range = (): (typeof RANGES)[number] => RANGES[chosen()] ?? (RANGES[0] as (typeof RANGES)[number]);
-  const isPushed = (): boolean => chosen() === 0 && props.live !== undefined;
+  const what = createMemo(() => shown(query));
+  const window = (): number => Math.max(what().windowSeconds, props.least ?? 0);
+  const isPushed = (): boolean => what().window === "5m" && what().range === "1h" && props.live !== undefined;
   const path = createMemo((): string | null => {
     if (isPushed()) return null;
     const of = props.target === undefined ? "" : `&target=${encodeURIComponent(props.target)}`;
-    return `/api/v1/summary?window=${range().asked}${of}`;
+    return `/api/v1/summary?window=${what().asked}${of}`;
   });
   const summary = polled<Summary>(path);
   const points = createMemo((): Points | null => {
     if (isPushed()) return props.live ?? null;
     const answer = summary.data();
-    return answer === null ? null : ofSummary(answer, range().window);
+    return answer === null ? null : ofSummary(answer, window());
   });
   const to = createMemo((): number => {
     if (isPushed()) return props.liveEnd ?? now() / 1000;
@@ -46,17 +43,17 @@ export function FailureGraph(props: Props): JSX.Element {
   });
   return (
     <Graph
-      title={range().title}
+      title={title(window(), points()?.step ?? 0, what().rangeSeconds)}
       points={points()}
-      from={to() - range().length}
+      from={to() - what().rangeSeconds}
       to={to()}
       incidents={props.incidents}
       changes={props.changes}
     >
-      <For each={RANGES}>
-        {(one, i) => (
-          <button type="button" aria-pressed={chosen() === i()} onClick={() => choose(i())}>
-            {one.name}
+      <For each={Object.entries(RANGES)}>
+        {([range, { name }]) => (
+          <button type="button" aria-pressed={what().range === range} onClick={() => refine(chooseRange(range, what()))}>
+            {name}
           </button>
         )}
       </For>

@@ -1,7 +1,7 @@
 /** A graph, what it shows in a sentence, and the same numbers as a table. */
 
 import { createEffect, createSignal, For, onCleanup, Show, type JSX } from "solid-js";
-import { clock, percent } from "../format";
+import { clock, milliseconds, percent } from "../format";
 import type { Change, Incident } from "../model";
 import { holes, seconds, thin, union, type Points } from "../series";
 import { theme } from "../state";
@@ -27,7 +27,7 @@ export function Graph(props: Props): JSX.Element {
   const [into, setInto] = createSignal<HTMLElement>();
   const unit = (): "%" | "ms" => props.unit ?? "%";
   const show = (value: number | null): string =>
-    value === null ? "unknown" : unit() === "%" ? percent(value) : `${value.toFixed(1)} ms`;
+    value === null ? "unknown" : unit() === "%" ? percent(value) : milliseconds(value);
   const drawing = (): Drawing | null => {
     const points = props.points;
     if (points === null) return null;
@@ -47,7 +47,8 @@ export function Graph(props: Props): JSX.Element {
       unit: unit(),
       least: LEAST[unit()],
     };
-    return unit() === "%" ? { ...base, most: 100 } : base;
+    if (unit() === "%") return { ...base, most: 100 };
+    return points.above ? { ...base, above: points.above } : { ...base, isDotted: true };
   };
   const sentence = (): string => {
     const points = props.points;
@@ -55,6 +56,10 @@ export function Graph(props: Props): JSX.Element {
     const known = points.failed.filter((value) => value !== null);
     const last = points.failed[points.failed.length - 1] ?? null;
     if (known.length === 0) return "Nothing is known of this time.";
+    if (points.above) {
+      const highest = Math.max(...points.above.map((value) => value ?? 0));
+      return `Solid p50: now ${show(last)}, at most ${show(Math.max(...known))}; dashed p95: at most ${show(highest)}.`;
+    }
     const shaded = props.incidents.length;
     const marked = props.changes.length;
     return (
@@ -114,42 +119,45 @@ export function Graph(props: Props): JSX.Element {
       </figcaption>
       <div class="plot" ref={setInto} role="img" aria-label={`${props.title}. ${sentence()}`} hidden={asTable()} />
       <Show when={asTable() && props.points}>
-        {(points) => {
-          const rows = (): Points => thin(points(), 60);
-          return (
-            <div class="scroll plot-table" tabindex="0" role="region" aria-label={props.title}>
-              <table class="numbers">
-                <caption>
-                  {props.title}
-                  {rows().step > points().step ? ", the worst of every stretch" : ""}
-                </caption>
-                <thead>
-                  <tr>
-                    <th scope="col">until</th>
-                    <th scope="col">{unit() === "%" ? "failed" : "elapsed"}</th>
-                    <Show when={unit() === "%"}>
-                      <th scope="col">coverage</th>
-                    </Show>
-                  </tr>
-                </thead>
-                <tbody>
-                  <For each={rows().times.map((_, i) => rows().times.length - 1 - i)}>
-                    {(i) => (
-                      <tr>
-                        <th scope="row">{clock(new Date((rows().times[i] ?? 0) * 1000), new Date())}</th>
-                        <td>{show(rows().failed[i] ?? null)}</td>
-                        <Show when={unit() === "%"}>
-                          <td>{percent(rows().coverage[i] ?? null)}</td>
-                        </Show>
-                      </tr>
-                    )}
-                  </For>
-                </tbody>
-              </table>
-            </div>
-          );
-        }}
+        {(points) => <Numbers title={props.title} points={points()} unit={unit()} show={show} />}
       </Show>
     </figure>
+  );
+}
+
+/** The same for those who do not see it: at most sixty rows, the newest first. */
+function Numbers(props: { title: string; points: Points; unit: "%" | "ms"; show: (value: number | null) => string }): JSX.Element {
+  const rows = (): Points => thin(props.points, 60);
+  const columns = (): [string, (i: number) => string][] => {
+    const value = (i: number): string => props.show(rows().failed[i] ?? null);
+    if (props.unit === "%") return [["failed", value], ["coverage", (i) => percent(rows().coverage[i] ?? null)]];
+    if (!rows().above) return [["elapsed", value]];
+    return [["p50", value], ["p95", (i) => props.show(rows().above?.[i] ?? null)]];
+  };
+  return (
+    <div class="scroll plot-table" tabindex="0" role="region" aria-label={props.title}>
+      <table class="numbers">
+        <caption>
+          {props.title}
+          {rows().step > props.points.step ? ", the worst of every stretch" : ""}
+        </caption>
+        <thead>
+          <tr>
+            <th scope="col">until</th>
+            <For each={columns()}>{([name]) => <th scope="col">{name}</th>}</For>
+          </tr>
+        </thead>
+        <tbody>
+          <For each={rows().times.map((_, i) => rows().times.length - 1 - i)}>
+            {(i) => (
+              <tr>
+                <th scope="row">{clock(new Date((rows().times[i] ?? 0) * 1000), new Date())}</th>
+                <For each={columns()}>{([, cell]) => <td>{cell(i)}</td>}</For>
+              </tr>
+            )}
+          </For>
+        </tbody>
+      </table>
+    </div>
   );
 }

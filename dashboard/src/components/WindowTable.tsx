@@ -3,6 +3,8 @@
 import { createSignal, For, Show, type JSX } from "solid-js";
 import { columns, count, percent, share } from "../format";
 import type { NamedWindow } from "../model";
+import { chooseWindow, shown } from "../ranges";
+import { query, refine } from "../router";
 
 const NAMES: Record<string, string> = { "1m": "1 min", "5m": "5 min", "15m": "15 min", "1h": "1 h", "24h": "24 h" };
 
@@ -16,7 +18,10 @@ const Parts = (props: { of: [string, number][] }): JSX.Element => (
   </For>
 );
 
+/** Choosing a row chooses the window of the graph beside it. */
 export function WindowTable(props: { windows: NamedWindow[]; of: string }): JSX.Element {
+  const chosen = (): string => shown(query).window;
+  const choose = (name: string): void => refine(chooseWindow(name));
   const [open, setOpen] = createSignal<string | null>(null);
   return (
     <div class="scroll" tabindex="0" role="region" aria-label={`Counts of ${props.of} by window`}>
@@ -63,8 +68,22 @@ export function WindowTable(props: { windows: NamedWindow[]; of: string }): JSX.
               );
               return (
                 <>
-                  <tr data-window={name}>
-                    <th scope="row">{NAMES[name] ?? name}</th>
+                  <tr
+                    data-window={name}
+                    classList={{ chosen: chosen() === name }}
+                    onClick={(event) => event.target.closest("button") === null && choose(name)}
+                  >
+                    <th scope="row">
+                      <button
+                        type="button"
+                        class="more"
+                        aria-pressed={chosen() === name}
+                        title="Draw this window"
+                        onClick={() => choose(name)}
+                      >
+                        {NAMES[name] ?? name}
+                      </button>
+                    </th>
                     <Cell n={cells().noResponse} of="no response" />
                     <td>{cells().c500 === null ? <ClassOnly /> : count(cells().c500 ?? 0)}</td>
                     <td>{cells().c200 === null ? <ClassOnly /> : count(cells().c200 ?? 0)}</td>

@@ -11,6 +11,10 @@ export interface Marked {
 export interface Drawing {
   times: number[];
   values: (number | null)[];
+  /** A second, dashed line; there from the first drawing on or never. */
+  above?: (number | null)[];
+  /** Whether what was measured is a point each, as single checks are. */
+  isDotted?: boolean;
   /** Stretches of which nothing is known. */
   holes: [number, number][];
   incidents: Marked[];
@@ -45,7 +49,7 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
   const ratio = devicePixelRatio || 1;
   const size = (): { width: number; height: number } => ({ width: into.clientWidth, height: into.clientHeight });
   const range = (): [number, number] => {
-    const top = now.values.reduce<number>((most, value) => Math.max(most, value ?? 0), now.least) * 1.1;
+    const top = (now.above ?? now.values).reduce<number>((most, value) => Math.max(most, value ?? 0), now.least) * 1.1;
     return [0, now.most === undefined ? top : Math.min(now.most, Math.max(now.least, top))];
   };
 
@@ -115,6 +119,7 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
     ticks: { stroke: () => colour("--line"), width: 1 },
     font: "12px system-ui, sans-serif",
   };
+  const data = (): uPlot.AlignedData => (now.above ? [now.times, now.values, now.above] : [now.times, now.values]);
   const u = new uPlot(
     {
       ...size(),
@@ -137,14 +142,15 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
           // What failed is in the colour of failures and in steps; what was measured is a point each.
           stroke: () => colour(first.unit === "%" ? "--series" : "--link"),
           fill: () => (first.unit === "%" ? colour("--series-fill") : "transparent"),
-          width: first.unit === "%" ? 2 : 1,
-          points: { show: first.unit !== "%", size: 5 },
+          width: first.isDotted === true ? 1 : 2,
+          points: { show: first.isDotted === true, size: 5 },
           ...(first.unit === "%" ? { paths: uPlot.paths.stepped?.({ align: -1 }) } : {}),
         },
+        ...(first.above ? [{ stroke: () => colour("--text"), width: 1, dash: [5, 3], points: { show: false } }] : []),
       ],
       hooks: { drawClear: [behind], draw: [before] },
     },
-    [now.times, now.values],
+    data(),
     into,
   );
 
@@ -155,7 +161,7 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
   return {
     draw(drawing) {
       now = drawing;
-      u.setData([now.times, now.values]);
+      u.setData(data());
     },
     destroy() {
       resized.disconnect();

@@ -1,6 +1,7 @@
 /** When services left their objectives. */
 
 import { createMemo, For, Show, type JSX } from "solid-js";
+import { cursorPath, Older, Table } from "../components/lists";
 import { Moment, State, Title, Waiting } from "../components/small";
 import { duration, percent } from "../format";
 import type { Incident } from "../model";
@@ -13,12 +14,7 @@ export const Length = (props: { of: Incident }): JSX.Element => (
 );
 
 export function Incidents(): JSX.Element {
-  const path = createMemo(() => {
-    const open = query("open") === "" ? "" : `&open=${encodeURIComponent(query("open"))}`;
-    const cursor = query("cursor") === "" ? "" : `&cursor=${encodeURIComponent(query("cursor"))}`;
-    return `/api/v1/incidents?limit=50${open}${cursor}`;
-  });
-  const asked = polled<{ incidents: Incident[]; next: string | null }>(path);
+  const asked = polled<{ incidents: Incident[]; next: string | null }>(createMemo(() => cursorPath("incidents", ["open"])));
   /** Those that are open stand first, each part with the newest first. */
   const shown = createMemo(() => {
     const all = asked.data()?.incidents ?? [];
@@ -42,61 +38,35 @@ export function Incidents(): JSX.Element {
           when={shown().length > 0}
           fallback={<p class="note">None. An incident opens when an endpoint falls below its objective.</p>}
         >
-          <div class="card scroll" tabindex="0" role="region" aria-label="Incidents">
-            <table class="targets">
-              <thead>
-                <tr>
-                  <th scope="col">incident</th>
-                  <th scope="col">state</th>
-                  <th scope="col">began</th>
-                  <th scope="col">lasted</th>
-                  <th scope="col">objective</th>
-                  <th scope="col">broken by</th>
-                  <th scope="col">fixed by</th>
-                </tr>
-              </thead>
-              <tbody>
-                <For each={shown()}>
-                  {(incident) => (
-                    <tr>
-                      <th scope="row">
-                        <a href={`/incidents/${incident.id}`}>
-                          {incident.service === incident.resource ? incident.service : `${incident.service}: ${incident.verb} ${incident.resource}`}
-                        </a>
-                      </th>
-                      <td>
-                        <State is={incident.ended_at === null ? "down" : "up"} words={incident.ended_at === null ? "open" : "over"} />
-                      </td>
-                      <td>
-                        <Moment at={incident.started_at} ago={false} />
-                      </td>
-                      <td>
-                        <Length of={incident} />
-                      </td>
-                      <td>{percent(incident.objective * 100)}</td>
-                      <td>{incident.break ? <code>{incident.break.commit.slice(0, 12)}</code> : "–"}</td>
-                      <td>{incident.fix ? <code>{incident.fix.commit.slice(0, 12)}</code> : "–"}</td>
-                    </tr>
-                  )}
-                </For>
-              </tbody>
-            </table>
-          </div>
+          <section class="card" aria-label="What was broken">
+            <Table label="Incidents" columns={["incident", "state", "began", "lasted", "objective", "broken by", "fixed by"]}>
+              <For each={shown()}>
+                {(incident) => (
+                  <tr>
+                    <th scope="row">
+                      <a href={`/incidents/${incident.id}`}>
+                        {incident.service === incident.resource ? incident.service : `${incident.service}: ${incident.verb} ${incident.resource}`}
+                      </a>
+                    </th>
+                    <td>
+                      <State is={incident.ended_at === null ? "down" : "up"} words={incident.ended_at === null ? "open" : "over"} />
+                    </td>
+                    <td>
+                      <Moment at={incident.started_at} ago={false} />
+                    </td>
+                    <td>
+                      <Length of={incident} />
+                    </td>
+                    <td>{percent(incident.objective * 100)}</td>
+                    <td>{incident.break ? <code>{incident.break.commit.slice(0, 12)}</code> : "–"}</td>
+                    <td>{incident.fix ? <code>{incident.fix.commit.slice(0, 12)}</code> : "–"}</td>
+                  </tr>
+                )}
+              </For>
+            </Table>
+          </section>
         </Show>
-        <nav class="pages" aria-label="Parts of the list">
-          <Show when={query("cursor") !== ""}>
-            <button type="button" onClick={() => refine({ cursor: "" })}>
-              Newest
-            </button>
-          </Show>
-          <Show when={asked.data()?.next}>
-            {(next) => (
-              <button type="button" onClick={() => refine({ cursor: next() })}>
-                Older
-              </button>
-            )}
-          </Show>
-        </nav>
+        <Older next={asked.data()?.next ?? null} />
       </Show>
     </>
   );

@@ -1,151 +1,198 @@
-/** Every target. The list comes from the api a page at a time; search, state and order apply to that page. */
+/** Every target: searched, sorted and paged by the api, and kept current a page at a time. */
 
-import { createMemo, For, Show, type JSX } from "solid-js";
-import { Age, State, Title, Waiting } from "../components/small";
-import { count, milliseconds, period, worstFirst } from "../format";
-import type { Target } from "../model";
-import { polled } from "../polled";
+import { createEffect, createMemo, createSignal, For, on, onCleanup, Show, type JSX } from "solid-js";
+import { FleetMap } from "../components/FleetMap";
+import { Pages, Table } from "../components/lists";
+import { Age, Share, State, Title, Waiting } from "../components/small";
+import { count, milliseconds, period, short } from "../format";
+import { nameOf } from "../live";
+import type { TablePage, TableRow } from "../model";
+import { heldOrder } from "../order";
 import { query, refine, targetPath } from "../router";
-import { overview } from "../state";
+import { problem, table } from "../state";
+import { SORTS, STATES, tableQuery } from "../table";
 
-const SHOWN = 50;
-const FETCHED = 500;
+const REST_MS = 250;
 
-export function matches(target: Target, search: string, state: string): boolean {
-  if (state !== "" && target.state !== state) return false;
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  const labels = Object.entries(target.labels).map(([name, value]) => `${name}:${value}`);
-  const text = [target.name, target.key, target.url, ...labels].join(" ").toLowerCase();
-  return words.every((word) => text.includes(word));
+/** What is typed, once whoever types rests. What the address says otherwise, as by the way back, is taken over. */
+function typed(name: string): { value: () => string; type: (value: string) => void } {
+  const [value, setValue] = createSignal(query(name));
+  let rest: ReturnType<typeof setTimeout> | undefined;
+  createEffect(
+    on(
+      () => query(name),
+      (said) => {
+        if (said.trim() !== value().trim()) setValue(said);
+      },
+      { defer: true },
+    ),
+  );
+  onCleanup(() => clearTimeout(rest));
+  return {
+    value,
+    type: (next) => {
+      setValue(next);
+      clearTimeout(rest);
+      rest = setTimeout(() => refine({ [name]: next, page: "" }), REST_MS);
+    },
+  };
 }
 
-const ORDERS: Record<string, (a: Target, b: Target) => number> = {
-  name: (a, b) => a.name.localeCompare(b.name),
-  state: (a, b) => worstFirst(a.state, b.state) || a.name.localeCompare(b.name),
-  slow: (a, b) => (b.last_check?.elapsed_ms ?? -1) - (a.last_check?.elapsed_ms ?? -1),
-  age: (a, b) => (a.last_check?.timestamp ?? "").localeCompare(b.last_check?.timestamp ?? ""),
-};
-
 export function Targets(): JSX.Element {
-  const path = createMemo(() => {
-    const cursor = query("cursor");
-    return `/api/v1/targets?limit=${FETCHED}${cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`}`;
-  });
-  const asked = polled<{ targets: Target[]; next: string | null }>(path);
-  const total = (): number | null => overview.now?.counts.targets ?? null;
-  const isPart = (): boolean => (asked.data()?.next ?? null) !== null || query("cursor") !== "";
-  const found = createMemo(() => {
-    const order = ORDERS[query("sort")] ?? ORDERS.name;
-    return (asked.data()?.targets ?? [])
-      .filter((target) => matches(target, query("q"), query("state")))
-      .sort(order as (a: Target, b: Target) => number);
-  });
-  const pages = (): number => Math.max(1, Math.ceil(found().length / SHOWN));
-  const page = (): number => Math.min(pages(), Math.max(1, Number(query("page")) || 1));
-  const shown = createMemo(() => found().slice((page() - 1) * SHOWN, page() * SHOWN));
-  const reset = { page: "" };
   return (
     <>
       <Title>Targets</Title>
-      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          Search
-          <input
-            type="search"
-            id="search"
-            placeholder="name, URL or label:value"
-            value={query("q")}
-            onInput={(event) => refine({ q: event.currentTarget.value, ...reset })}
-          />
-        </label>
-        <label>
-          State
-          <select value={query("state")} onChange={(event) => refine({ state: event.currentTarget.value, ...reset })}>
-            <option value="">all</option>
-            <For each={["down", "degraded", "unknown", "up"]}>{(state) => <option value={state}>{state}</option>}</For>
-          </select>
-        </label>
-        <label>
-          Order
-          <select value={query("sort") || "name"} onChange={(event) => refine({ sort: event.currentTarget.value, ...reset })}>
-            <option value="name">by name</option>
-            <option value="state">worst first</option>
-            <option value="slow">slowest first</option>
-            <option value="age">oldest check first</option>
-          </select>
-        </label>
-      </form>
-      <Show when={asked.data()} fallback={<Waiting for="targets" problem={asked.problem()} retry={asked.refresh} />}>
-        <Show when={asked.problem()}>{(problem) => <Waiting for="targets" problem={problem()} retry={asked.refresh} />}</Show>
-        <p class="dim" role="status">
-          {count(found().length)} {isPart() ? `of the ${count(asked.data()?.targets.length ?? 0)} on this part of the list` : "found"}
-          <Show when={total()}>{(all) => <>, {count(all())} in all</>}</Show>
-        </p>
-        <Show when={shown().length > 0} fallback={<p class="note">No target fits. Search for less, or choose all states.</p>}>
-          <div class="card scroll" tabindex="0" role="region" aria-label="Targets">
-            <table class="targets">
-              <thead>
-                <tr>
-                  <th scope="col">target</th>
-                  <th scope="col">state</th>
-                  <th scope="col">code</th>
-                  <th scope="col">took</th>
-                  <th scope="col">age</th>
-                  <th scope="col">every</th>
-                </tr>
-              </thead>
-              <tbody>
-                <For each={shown()}>
-                  {(target) => (
-                    <tr>
-                      <th scope="row">
-                        <a href={targetPath(target.key)}>{target.name}</a>
-                      </th>
-                      <td>
-                        <State
-                          is={target.state}
-                          words={target.state === "down" && target.last_check?.cause ? `down: ${target.last_check.cause}` : target.state}
-                        />
-                      </td>
-                      <td>{target.last_check?.code ?? "–"}</td>
-                      <td>{milliseconds(target.last_check?.elapsed_ms ?? null)}</td>
-                      <td>
-                        <Age at={target.last_check?.timestamp ?? null} />
-                      </td>
-                      <td>{period(target.interval_ms)}</td>
-                    </tr>
-                  )}
-                </For>
-              </tbody>
-            </table>
-          </div>
-        </Show>
-        <nav class="pages" aria-label="Parts of the list">
-          <Show when={pages() > 1}>
-            <button type="button" disabled={page() <= 1} onClick={() => refine({ page: String(page() - 1) })}>
-              Previous
-            </button>
-            <span>
-              Page {page()} of {pages()}
-            </span>
-            <button type="button" disabled={page() >= pages()} onClick={() => refine({ page: String(page() + 1) })}>
-              Next
-            </button>
-          </Show>
-          <Show when={query("cursor") !== ""}>
-            <button type="button" onClick={() => refine({ cursor: "", ...reset })}>
-              First part
-            </button>
-          </Show>
-          <Show when={asked.data()?.next}>
-            {(next) => (
-              <button type="button" onClick={() => refine({ cursor: next(), ...reset })}>
-                Next {FETCHED}
-              </button>
-            )}
-          </Show>
-        </nav>
+      <Filters />
+      <FleetMap />
+      <Show when={table.now} fallback={<Waiting for="targets" problem={problem()} />}>
+        {(page) => <Found page={page()} />}
       </Show>
     </>
   );
 }
+
+function Filters(): JSX.Element {
+  const search = typed("q");
+  const label = typed("label");
+  return (
+    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+      <label>
+        Search
+        <input
+          type="search"
+          id="search"
+          placeholder="name, key or URL"
+          maxlength="200"
+          value={search.value()}
+          onInput={(event) => search.type(event.currentTarget.value)}
+        />
+      </label>
+      <label>
+        Label
+        <input
+          type="text"
+          placeholder="team:shop"
+          maxlength="200"
+          autocapitalize="off"
+          value={label.value()}
+          onInput={(event) => label.type(event.currentTarget.value)}
+        />
+      </label>
+      <label>
+        State
+        <select value={query("state")} onChange={(event) => refine({ state: event.currentTarget.value, page: "" })}>
+          <option value="">all</option>
+          <For each={STATES}>{(state) => <option value={state}>{state}</option>}</For>
+        </select>
+      </label>
+      <label>
+        Order
+        <select
+          value={query("sort") || "name"}
+          onChange={(event) => refine({ sort: event.currentTarget.value === "name" ? "" : event.currentTarget.value, page: "" })}
+        >
+          <For each={Object.entries(SORTS)}>{([sort, words]) => <option value={sort}>{words}</option>}</For>
+        </select>
+      </label>
+    </form>
+  );
+}
+
+const COLUMNS = ["target", "state", "failed 5 min", "1 h", "code", "took", "age", "every", "group", "labels"];
+
+function Found(props: { page: TablePage }): JSX.Element {
+  const asked = createMemo(() => nameOf({ subscribe: "table", ...tableQuery(query) }));
+  const isBusy = (): boolean => table.of !== asked();
+  const now = createMemo(() => new Map(props.page.rows.map((row) => [row.key, row])));
+  const order = heldOrder(
+    () => props.page.rows.map((row) => row.key),
+    // Whoever points at a row finds it there, even if it went to another page.
+    (shown) => shown,
+    () => table.of,
+  );
+  /** The newest of every row that is shown, those that went away included. */
+  const rows = createMemo<Map<string, TableRow>>((before) => {
+    const known = new Map<string, TableRow>();
+    for (const key of order.names()) {
+      const row = now().get(key) ?? before.get(key);
+      if (row) known.set(key, row);
+    }
+    return known;
+  }, new Map());
+  return (
+    <div ref={order.hold}>
+      <div class="found">
+        <p class="dim" role="status">
+          {isBusy() ? "Searching … " : ""}
+          {count(props.page.found)} found
+          <Show when={props.page.found !== props.page.total}>, {count(props.page.total)} in all</Show>
+        </p>
+        <Show when={order.moved() > 0}>
+          <button type="button" onClick={order.apply}>
+            {count(order.moved())} {order.moved() === 1 ? "row" : "rows"} changed order – apply
+          </button>
+        </Show>
+      </div>
+      <Show when={order.names().length > 0} fallback={<Nobody total={props.page.total} />}>
+        <section class="card" aria-label="Targets found">
+          <Table label="Targets" columns={COLUMNS} class="targets all" busy={isBusy()}>
+            <For each={order.names()}>
+              {(key) => <Show when={rows().get(key)}>{(row) => <Row row={row()} isGone={!now().has(key)} />}</Show>}
+            </For>
+          </Table>
+        </section>
+        <Pages of="targets" page={props.page.page} pages={props.page.pages} go={(page) => refine({ page: page > 1 ? String(page) : "" })} />
+      </Show>
+    </div>
+  );
+}
+
+const why = (row: TableRow): string =>
+  row.state === "down" && row.cause !== null && row.cause !== "status" ? `down: ${row.cause}` : row.state;
+
+const Row = (props: { row: TableRow; isGone: boolean }): JSX.Element => (
+  <tr classList={{ gone: props.isGone }} title={props.isGone ? "On another page now" : undefined}>
+    <th scope="row">
+      <a href={targetPath(props.row.key)} title={props.row.url}>
+        {short(props.row.name)}
+      </a>
+    </th>
+    <td>
+      <State is={props.row.state} words={why(props.row)} />
+    </td>
+    <td>
+      <Share of={props.row.failed_5m} />
+    </td>
+    <td>{props.row.failed_1h === null ? "–" : <Share of={props.row.failed_1h} />}</td>
+    <td>{props.row.code ?? "–"}</td>
+    <td>{milliseconds(props.row.elapsed_ms)}</td>
+    <td>
+      <Age at={props.row.checked_at} />
+    </td>
+    <td>{period(props.row.interval_ms)}</td>
+    <td class="wide">{props.row.group}</td>
+    <td class="wide">
+      {Object.entries(props.row.labels)
+        .map(([name, value]) => `${name}:${value}`)
+        .join(", ") || "–"}
+    </td>
+  </tr>
+);
+
+const Nobody = (props: { total: number }): JSX.Element => (
+  <Show
+    when={props.total > 0}
+    fallback={
+      <p class="note">
+        Nothing is watched yet. <a href="/">How to begin</a>
+      </p>
+    }
+  >
+    <p class="note">
+      No target fits.{" "}
+      <button type="button" onClick={() => refine({ q: "", label: "", state: "", page: "" })}>
+        Show all
+      </button>
+    </p>
+  </Show>
+);

@@ -3,7 +3,8 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { launch, open, violations, type Scheme } from "./browser";
-import { mock, overview, type Mock } from "./mock";
+import { overview } from "./data";
+import { mock, type Mock } from "./mock";
 
 let browser: Browser;
 let api: Mock;

@@ -1,0 +1,59 @@
+/** The order of a list that stands still while somebody points at it or has the focus in it. */
+
+import { createMemo, createSignal, type Accessor } from "solid-js";
+import { moved } from "./sequence";
+
+interface Shown {
+  names: string[];
+  /** What the list is of: another search is another list. */
+  of: string;
+  applied: number;
+}
+
+/** What to show next. `keep` makes it of what is shown and what is wanted, as long as the list is held. */
+export function nextOrder(
+  shown: Shown,
+  wanted: Shown,
+  isHeld: boolean,
+  keep: (shown: string[], wanted: string[]) => string[],
+): Shown {
+  if (!isHeld || shown.of !== wanted.of || shown.applied !== wanted.applied) return wanted;
+  return { ...wanted, names: keep(shown.names, wanted.names) };
+}
+
+const same = (a: string[], b: string[]): boolean => a.length === b.length && a.every((name, i) => name === b[i]);
+
+export interface Order {
+  names: Accessor<string[]>;
+  /** How many would move now. */
+  moved: Accessor<number>;
+  apply: () => void;
+  /** For the element within which the list stands still. */
+  hold: (element: HTMLElement) => void;
+}
+
+export function heldOrder(
+  wanted: Accessor<string[]>,
+  keep: (shown: string[], wanted: string[]) => string[],
+  of: Accessor<string> = () => "",
+): Order {
+  const [isPointedAt, setPointedAt] = createSignal(false);
+  const [hasFocus, setFocus] = createSignal(false);
+  const [applied, setApplied] = createSignal(0);
+  const shown = createMemo<Shown>(
+    (before) =>
+      nextOrder(before, { names: wanted(), of: of(), applied: applied() }, isPointedAt() || hasFocus(), keep),
+    { names: [], of: "", applied: -1 },
+  );
+  return {
+    names: createMemo(() => shown().names, [], { equals: same }),
+    moved: createMemo(() => moved(shown().names, wanted())),
+    apply: () => setApplied(applied() + 1),
+    hold: (element) => {
+      element.addEventListener("pointerenter", () => setPointedAt(true));
+      element.addEventListener("pointerleave", () => setPointedAt(false));
+      element.addEventListener("focusin", () => setFocus(true));
+      element.addEventListener("focusout", () => setFocus(false));
+    },
+  };
+}
