@@ -19,6 +19,7 @@ export function percent(value: number | null): string {
 /** `1 of 2 (50 %)`: a share of few says of how few. */
 export function share(bad: number, total: number, few = 100): string {
   if (total === 0) return "no verdict";
+  if (bad === 0 && total < few) return `0 of ${count(total)}`;
   const text = percent((bad / total) * 100);
   return total < few ? `${count(bad)} of ${count(total)} (${text})` : text;
 }

@@ -32,7 +32,7 @@ export const CELLS = [
 ] as const;
 
 /** The room above a block for its name. */
-export const NAME_HEIGHT = 16;
+const NAME_HEIGHT = 16;
 const GAP = 10;
 /** Enough for most of a name. */
 const LEAST_WIDTH = 110;

@@ -144,6 +144,9 @@ export interface Overview {
   health: Health;
 }
 
+/** The overview without its long lists. */
+export type Glance = Omit<Overview, "targets" | "series">;
+
 export interface LastCheck {
   timestamp: string;
   cause: string | null;
@@ -271,7 +274,9 @@ export interface Day {
 }
 
 export interface Latency {
-  window: { from: string; to: string };
+  window: Span;
+  /** May be before the window begins. */
+  first_step_at: string;
   step_seconds: number;
   p50_ms: (number | null)[];
   p95_ms: (number | null)[];

@@ -32,17 +32,24 @@ export interface Order {
   hold: (element: HTMLElement) => void;
 }
 
+/** Nobody reads what is sorted anew every second: after each time it stands still for `calm` milliseconds. */
 export function heldOrder(
   wanted: Accessor<string[]>,
   keep: (shown: string[], wanted: string[]) => string[],
   of: Accessor<string> = () => "",
+  calm = 0,
 ): Order {
   const [isPointedAt, setPointedAt] = createSignal(false);
   const [hasFocus, setFocus] = createSignal(false);
   const [applied, setApplied] = createSignal(0);
+  let settled = 0;
   const shown = createMemo<Shown>(
-    (before) =>
-      nextOrder(before, { names: wanted(), of: of(), applied: applied() }, isPointedAt() || hasFocus(), keep),
+    (before) => {
+      const isHeld = isPointedAt() || hasFocus() || performance.now() - settled < calm;
+      const next = nextOrder(before, { names: wanted(), of: of(), applied: applied() }, isHeld, keep);
+      if (!same(before.names, next.names)) settled = performance.now();
+      return next;
+    },
     { names: [], of: "", applied: -1 },
   );
   return {

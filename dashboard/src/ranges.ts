@@ -47,5 +47,5 @@ export function chooseRange(range: string, { window }: Shown): Record<string, st
 }
 
 /** A step may be longer than the window that was chosen; then that is what is drawn. */
-export const title = (window: number, step: number, range: number): string =>
-  `Failed in ${duration(Math.max(window, step))}, over ${duration(range)}`;
+export const title = (window: number, step: number, range: string): string =>
+  `Failed in ${duration(Math.max(window, step))}, over ${RANGES[range]?.name ?? range}`;

@@ -58,7 +58,7 @@ export function ofSummary(summary: Summary, window: number): Points {
 
 /** Of what took how long; each point belongs to the end of its step. */
 export function ofLatency(latency: Latency): Points {
-  const from = seconds(latency.window.from);
+  const from = seconds(latency.first_step_at);
   const to = seconds(latency.window.to);
   return {
     times: latency.p50_ms.map((_, i) => Math.min(from + (i + 1) * latency.step_seconds, to)),

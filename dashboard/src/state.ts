@@ -1,13 +1,16 @@
 /** What the whole page shares: the live state, the clock, and what the reader has set. */
 
-import { createEffect, createMemo, createRoot, createSignal } from "solid-js";
+import { batch, createEffect, createMemo, createRoot, createSignal } from "solid-js";
 import { createStore, reconcile } from "solid-js/store";
 import { needsToken, poll, protocols, token } from "./api";
 import { clock } from "./format";
 import { Live, nameOf, type Mode, type Problem, type View } from "./live";
-import type { Overview, TablePage, TargetDetail } from "./model";
+import type { Glance, Overview, RollingSeries, TablePage, TargetDetail, TargetRow } from "./model";
 
-export const [overview, setOverview] = createStore<{ now: Overview | null }>({ now: null });
+export const [overview, setOverview] = createStore<{ now: Glance | null }>({ now: null });
+/** Its long lists, whole: what is watched item by item costs much more, and an item that is not sent stays the same one. */
+export const [rows, setRows] = createSignal<TargetRow[] | null>(null);
+export const [series, setSeries] = createSignal<RollingSeries | null>(null);
 export const [target, setTarget] = createStore<{ now: TargetDetail | null }>({ now: null });
 /** The page of the table that came last, and the name of the view it is of. */
 export const [table, setTable] = createStore<{ now: TablePage | null; of: string }>({ now: null, of: "" });
@@ -79,9 +82,13 @@ function take(of: View, data: Record<string, unknown>): void {
     setTable("now", reconcile(page, { key: "key", merge: false }));
     setTruth({ at: Date.parse(page.as_of), heard: performance.now() });
   } else {
-    const state = data as unknown as Overview;
-    setOverview("now", reconcile(state, { key: "key", merge: false }));
-    setTruth({ at: Date.parse(state.as_of), heard: performance.now() });
+    const { targets, series: hour, ...glance } = data as unknown as Overview;
+    batch(() => {
+      setRows(targets);
+      setSeries(hour);
+      setOverview("now", reconcile<Glance, Glance | null>(glance, { key: "key", merge: false }));
+    });
+    setTruth({ at: Date.parse(glance.as_of), heard: performance.now() });
   }
   setTick(performance.now());
 }
@@ -114,6 +121,8 @@ export function watch(next: View): void {
   // From one search to the next the rows stay until those that were found come.
   if (next.subscribe !== "table") setTable("now", null);
   live?.show(next);
+  // A draw of the view before may have waited for the end of the pause.
+  resume();
 }
 
 export function start(): void {

@@ -21,17 +21,22 @@ export const SORTS: Record<string, string> = {
   age: "oldest check first",
 };
 
+/** The api takes no more; it answers with what it understood, so both sides write it alike. */
+const MOST_CHARACTERS = 200;
+const MOST_PAGES = 1_000_000;
+const cut = (text: string): string => [...text].slice(0, MOST_CHARACTERS).join("");
+
 /** What `read` says of each parameter; what nobody can mean is as if it were not there. */
 export function tableQuery(read: (name: string) => string): TableQuery {
   const state = read("state");
   const sort = read("sort");
-  const label = read("label").trim();
+  const label = cut(read("label").trim());
   return {
-    q: read("q").trim(),
+    q: cut(read("q").trim()).split(/\s+/).join(" ").trim(),
     label: /^[^:]+:.+$/.test(label) ? label : "",
     state: (STATES as readonly string[]).includes(state) ? state : "",
     sort: Object.hasOwn(SORTS, sort) ? sort : "name",
-    page: Math.max(1, Math.floor(Number(read("page"))) || 1),
+    page: Math.min(MOST_PAGES, Math.max(1, Math.floor(Number(read("page"))) || 1)),
   };
 }
 

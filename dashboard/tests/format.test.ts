@@ -15,6 +15,7 @@ const measure = (more: Partial<Measure>): Measure => ({
 test("a share of few says of how few", () => {
   expect(share(1, 2)).toBe("1 of 2 (50.0 %)");
   expect(share(0, 0)).toBe("no verdict");
+  expect(share(0, 30)).toBe("0 of 30");
   expect(share(5, 1000)).toBe("0.5 %");
 });
 

@@ -18,6 +18,6 @@ test("a window has its usual range, and another is said", () => {
 });
 
 test("the title says what is drawn, also where a step is longer than the window", () => {
-  expect(title(300, 10, 3600)).toBe("Failed in 5 min, over 1 h");
-  expect(title(60, 3600, 30 * 86_400)).toBe("Failed in 1 h, over 30 d");
+  expect(title(300, 10, "1h")).toBe("Failed in 5 min, over 1 h");
+  expect(title(60, 3600, "30d")).toBe("Failed in 1 h, over 30 d");
 });

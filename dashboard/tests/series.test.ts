@@ -46,7 +46,8 @@ test("incidents at the same time are one shade", () => {
 
 test("latency has two lines, and of a stretch the slowest step is kept", () => {
   const points = ofLatency({
-    window: { from: "2026-11-20T00:00:00Z", to: "2026-11-20T00:03:30Z" },
+    window: { from: "2026-11-20T00:00:10Z", to: "2026-11-20T00:03:30Z", seconds: 200, source: "second" },
+    first_step_at: "2026-11-20T00:00:00Z",
     step_seconds: 60,
     p50_ms: [10, 11, null, 12],
     p95_ms: [20, 99, null, 30],

@@ -27,6 +27,8 @@ test("what nobody can mean is as if it were not there", () => {
     expect(tableQuery(read(address)), address).toEqual(PLAIN);
   }
   expect(tableQuery(read("page=2.9")).page).toBe(2);
+  expect(tableQuery(read("page=1e300")).page).toBe(1_000_000);
+  expect(tableQuery(read(`q=++a++++b${"x".repeat(300)}`)).q).toBe(`a b${"x".repeat(194)}`);
 });
 
 test("two searches have two names, and one search has one", () => {

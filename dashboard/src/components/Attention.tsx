@@ -2,13 +2,13 @@
 
 import { createMemo, createSignal, For, Show, type JSX } from "solid-js";
 import { count } from "../format";
-import type { Attention as One, Overview } from "../model";
+import type { Attention as One, Glance } from "../model";
 import { heldOrder } from "../order";
 import { targetPath } from "../router";
 import { keepOrder } from "../sequence";
 import { Age, Share, State } from "./small";
 
-export function Attention(props: { data: Overview }): JSX.Element {
+export function Attention(props: { data: Glance }): JSX.Element {
   const order = heldOrder(() => props.data.attention.map((one) => one.key), (shown, wanted) => keepOrder(shown, wanted, true));
   const byKey = createMemo(() => new Map(props.data.attention.map((one) => [one.key, one])));
   const [all, setAll] = createSignal(false);

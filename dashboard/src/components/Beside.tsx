@@ -1,11 +1,11 @@
 /** The incidents and changes of a graph, in words and with links. */
 
 import { For, Show, type JSX } from "solid-js";
-import type { Overview } from "../model";
+import type { Glance } from "../model";
 import { Moment } from "./small";
 
 /** What is drawn as spans and marks, in words and with links. */
-export const Beside = (props: { data: Overview }): JSX.Element => (
+export const Beside = (props: { data: Glance }): JSX.Element => (
   <Show when={props.data.changes.length > 0 || props.data.incidents.length > 0}>
     <ul class="beside">
       <For each={props.data.incidents.slice(0, 3)}>

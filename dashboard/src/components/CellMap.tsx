@@ -100,6 +100,38 @@ export function CellMap(props: Props): JSX.Element {
 
   return (
     <>
+      <ul class="legend" aria-label="What the shapes mean">
+        <For each={[...CELLS].reverse()}>
+          {({ is, words }, i) => (
+            <li>
+              <span class={`state ${is}`} aria-hidden="true">
+                {MARKS[is]}
+              </span>{" "}
+              {words}: {count(counts()[CELLS.length - 1 - i()] ?? 0)}
+            </li>
+          )}
+        </For>
+      </ul>
+      <div class="map-says">
+        <p role="status">
+          <Show when={chosen() !== null} fallback="Point at a cell, or go there with the arrow keys.">
+            <span class={`state ${kind().is}`}>
+              <span aria-hidden="true">{MARKS[kind().is]}</span> {kind().words}
+            </span>{" "}
+            <Show when={named()} fallback={`· cell ${count((chosen() ?? 0) + 1)} of ${count(props.cells.length)}`}>
+              {(one) => (
+                <>
+                  · <a href={targetPath(one().key)}>{one().name}</a>
+                  {one().group === "" ? "" : ` · ${one().group}`}
+                </>
+              )}
+            </Show>
+          </Show>
+        </p>
+        <button type="button" onClick={() => point(nextBad(props.cells, chosen() ?? -1))}>
+          Next degraded or down
+        </button>
+      </div>
       <div
         class="map"
         role="application"
@@ -137,38 +169,6 @@ export function CellMap(props: Props): JSX.Element {
           )}
         </Show>
       </div>
-      <div class="map-says">
-        <p role="status">
-          <Show when={chosen() !== null} fallback="Point at a cell, or go there with the arrow keys.">
-            <span class={`state ${kind().is}`}>
-              <span aria-hidden="true">{MARKS[kind().is]}</span> {kind().words}
-            </span>{" "}
-            <Show when={named()} fallback={`· cell ${count((chosen() ?? 0) + 1)} of ${count(props.cells.length)}`}>
-              {(one) => (
-                <>
-                  · <a href={targetPath(one().key)}>{one().name}</a>
-                  {one().group === "" ? "" : ` · ${one().group}`}
-                </>
-              )}
-            </Show>
-          </Show>
-        </p>
-        <button type="button" onClick={() => point(nextBad(props.cells, chosen() ?? -1))}>
-          Next degraded or down
-        </button>
-      </div>
-      <ul class="legend" aria-label="What the shapes mean">
-        <For each={[...CELLS].reverse()}>
-          {({ is, words }, i) => (
-            <li>
-              <span class={`state ${is}`} aria-hidden="true">
-                {MARKS[is]}
-              </span>{" "}
-              {words}: {count(counts()[CELLS.length - 1 - i()] ?? 0)}
-            </li>
-          )}
-        </For>
-      </ul>
     </>
   );
 }

@@ -43,7 +43,7 @@ export function FailureGraph(props: Props): JSX.Element {
   });
   return (
     <Graph
-      title={title(window(), points()?.step ?? 0, what().rangeSeconds)}
+      title={title(window(), points()?.step ?? 0, what().range)}
       points={points()}
       from={to() - what().rangeSeconds}
       to={to()}

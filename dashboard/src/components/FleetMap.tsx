@@ -60,7 +60,7 @@ export function FleetMap(): JSX.Element {
           refine({ map: isOpen() ? "1" : "" });
         }}
       >
-        Map of all targets
+        <span aria-hidden="true">{isOpen() ? "▾" : "▸"}</span> Map of all targets
       </button>
       <Show when={isOpen()}>
         <Loaded />

@@ -60,11 +60,12 @@ export function Graph(props: Props): JSX.Element {
       const highest = Math.max(...points.above.map((value) => value ?? 0));
       return `Solid p50: now ${show(last)}, at most ${show(Math.max(...known))}; dashed p95: at most ${show(highest)}.`;
     }
+    if (unit() === "ms") return `The last ${last === null ? "had no answer" : `took ${show(last)}`}, the slowest ${show(Math.max(...known))}.`;
     const shaded = props.incidents.length;
     const marked = props.changes.length;
     return (
       `Now ${show(last)}, at most ${show(Math.max(...known))}` +
-      (unit() === "%" && holes(points).length > 0 ? "; hatched: less than half is known" : "") +
+      (holes(points).length > 0 ? "; hatched: less than half is known" : "") +
       (shaded > 0 ? `; shaded: ${shaded} ${shaded === 1 ? "incident" : "incidents"}` : "") +
       (marked > 0 ? `; ◆ ${marked} ${marked === 1 ? "change" : "changes"}` : "") +
       "."

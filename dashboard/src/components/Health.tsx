@@ -2,10 +2,10 @@
 
 import { Show, type JSX } from "solid-js";
 import { milliseconds } from "../format";
-import type { Overview } from "../model";
+import type { Glance } from "../model";
 import { Figure } from "./small";
 
-export const Health = (props: { data: Overview }): JSX.Element => (
+export const Health = (props: { data: Glance }): JSX.Element => (
   <section class="card health" aria-labelledby="health">
     <h2 id="health">
       <a href="/system">lookout itself</a>

@@ -2,20 +2,20 @@
 
 import { For, Show, type JSX } from "solid-js";
 import { count, duration } from "../format";
-import type { Overview } from "../model";
-import { now } from "../state";
+import type { Glance } from "../model";
+import { now, rows } from "../state";
 import { State, Title } from "./small";
 
 const STATES = ["up", "degraded", "down", "unknown"] as const;
 
-export function Sentence(props: { data: Overview }): JSX.Element {
+export function Sentence(props: { data: Glance }): JSX.Element {
   const worst = (): string => {
     const { down, degraded, unknown } = props.data.counts;
     return down > 0 ? "down" : degraded > 0 ? "degraded" : unknown > 0 ? "unknown" : "up";
   };
   /** The newest verdict of the target that has waited longest for one; of all, where rows are not sent. */
   const oldest = (): { words: string; at: string | null } => {
-    const moments = props.data.targets?.flatMap((target) => (target.checked_at === null ? [] : [target.checked_at]));
+    const moments = rows()?.flatMap((target) => (target.checked_at === null ? [] : [target.checked_at]));
     if (!moments || moments.length === 0) return { words: "newest check", at: props.data.newest_check };
     return { words: "oldest data", at: moments.reduce((a, b) => (a < b ? a : b)) };
   };

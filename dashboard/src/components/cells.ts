@@ -1,6 +1,6 @@
 /** Draws the cells of the map: whole, or those that changed. A colour repeats what size and shape say. */
 
-import { blockOf, CELLS, NAME_HEIGHT, type Layout } from "../map";
+import { blockOf, CELLS, type Layout } from "../map";
 
 /** Sharper than this nobody sees, and some browsers refuse canvases of many pixels. */
 const MOST_PIXELS = 12_000_000;
@@ -42,6 +42,13 @@ function sprites(size: number): ImageData[] {
   });
 }
 
+function fitting(context: CanvasRenderingContext2D, name: string, width: number): string {
+  if (context.measureText(name).width <= width) return name;
+  let kept = name.length;
+  while (kept > 1 && context.measureText(`${name.slice(0, kept)}…`).width > width) kept -= 1;
+  return `${name.slice(0, kept)}…`;
+}
+
 export interface Painter {
   /** Those that changed only. */
   repaint: (cells: string, which: number[]) => void;
@@ -79,12 +86,7 @@ export function paint(canvas: HTMLCanvasElement, map: Layout, width: number, cel
   context.textBaseline = "bottom";
   for (const { name, x, y, columns } of map.blocks) {
     if (name === "") continue;
-    context.save();
-    context.beginPath();
-    context.rect(x * ratio, (y - NAME_HEIGHT) * ratio, columns * size, NAME_HEIGHT * ratio);
-    context.clip();
-    context.fillText(name, x * ratio, (y - 1) * ratio);
-    context.restore();
+    context.fillText(fitting(context, name, columns * size), x * ratio, (y - 1) * ratio);
   }
   return {
     repaint: (now, which) => {

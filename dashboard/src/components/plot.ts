@@ -134,7 +134,7 @@ export function plot(into: HTMLElement, first: Drawing): Plot {
           space: 70,
           values: (_, splits) => splits.map((at) => label(new Date(at * 1000), now.to - now.from)),
         },
-        { ...axis, size: 56, values: (_, splits) => splits.map((value) => `${value} ${now.unit}`) },
+        { ...axis, size: 66, values: (_, splits) => splits.map((value) => `${value} ${now.unit}`) },
       ],
       series: [
         {},

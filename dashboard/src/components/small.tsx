@@ -1,6 +1,6 @@
 /** Small things that every page uses. */
 
-import { Show, type JSX, type ParentProps } from "solid-js";
+import { createSignal, Show, type JSX, type ParentProps } from "solid-js";
 import { clock, count, duration, MARKS, share, utc } from "../format";
 import type { Problem } from "../live";
 import type { Failed } from "../model";
@@ -40,6 +40,13 @@ export const Share = (props: { of: Failed }): JSX.Element => (
     {props.of.total === 0 ? "–" : share(props.of.bad, props.of.total)}
   </span>
 );
+
+/** What is below the first screen is made after that is on it, so that no task is long. */
+export function Later(props: ParentProps): JSX.Element {
+  const [isDue, setDue] = createSignal(false);
+  requestAnimationFrame(() => setTimeout(() => setDue(true)));
+  return <Show when={isDue()}>{props.children}</Show>;
+}
 
 export const Title = (props: ParentProps): JSX.Element => <h1 tabindex={-1}>{props.children}</h1>;
 

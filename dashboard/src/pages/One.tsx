@@ -6,7 +6,7 @@ import { DayStrip } from "../components/DayStrip";
 import { Health } from "../components/Health";
 import { Age, Moment, State, Title, Waiting } from "../components/small";
 import { WindowTable } from "../components/WindowTable";
-import type { Overview, TargetDetail, TargetRow } from "../model";
+import type { Glance, TargetDetail, TargetRow } from "../model";
 import { polled } from "../polled";
 import { targetPath } from "../router";
 import { Failures } from "./Overview";
@@ -14,7 +14,7 @@ import { Failures } from "./Overview";
 const EVERY_MS = 5_000;
 const CHECKS = 10;
 
-export function One(props: { data: Overview; row: TargetRow }): JSX.Element {
+export function One(props: { data: Glance; row: TargetRow }): JSX.Element {
   const asked = polled<TargetDetail>(
     createMemo(() => `/api/v1/targets/${encodeURIComponent(props.row.key)}`),
     EVERY_MS,

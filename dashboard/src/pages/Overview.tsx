@@ -8,19 +8,19 @@ import { FailureGraph } from "../components/FailureGraph";
 import { FleetMap } from "../components/FleetMap";
 import { Health } from "../components/Health";
 import { Sentence } from "../components/Sentence";
-import { Title, Waiting } from "../components/small";
+import { Later, Title, Waiting } from "../components/small";
 import { TargetRows, Tiles } from "../components/TargetRows";
 import { WindowTable } from "../components/WindowTable";
-import type { Overview as Data, TargetRow } from "../model";
+import type { Glance, TargetRow } from "../model";
 import { ofOverview, seconds } from "../series";
-import { overview, problem } from "../state";
+import { overview, problem, rows, series } from "../state";
 import { One } from "./One";
 
 /** So many rows stand beside the graph. */
 const FEW = 25;
 
 export function Overview(): JSX.Element {
-  const only = (): TargetRow | undefined => (overview.now?.counts.targets === 1 ? overview.now.targets?.[0] : undefined);
+  const only = (): TargetRow | undefined => (overview.now?.counts.targets === 1 ? rows()?.[0] : undefined);
   return (
     <Show
       when={overview.now}
@@ -42,7 +42,7 @@ export function Overview(): JSX.Element {
   );
 }
 
-function Many(props: { data: Data }): JSX.Element {
+function Many(props: { data: Glance }): JSX.Element {
   const few = (): boolean => props.data.counts.targets <= FEW;
   const windows = (): JSX.Element => (
     <section class="card" aria-label="Windows">
@@ -57,7 +57,7 @@ function Many(props: { data: Data }): JSX.Element {
           <Show when={props.data.attention.length > 0}>
             <Attention data={props.data} />
           </Show>
-          <Show when={few() && props.data.targets} fallback={windows()}>
+          <Show when={few() && rows()} fallback={windows()}>
             {(targets) => <TargetRows targets={targets()} />}
           </Show>
         </div>
@@ -66,13 +66,19 @@ function Many(props: { data: Data }): JSX.Element {
           <Failures data={props.data} />
         </div>
       </div>
-      <Show when={few() ? null : props.data.targets}>{(targets) => <TargetRows targets={targets()} />}</Show>
+      <Show when={few() ? null : rows()}>
+        {(targets) => (
+          <Later>
+            <TargetRows targets={targets()} />
+          </Later>
+        )}
+      </Show>
       <Show when={props.data.groups}>
         {(groups) => (
-          <>
+          <Later>
             <FleetMap />
             <Tiles groups={groups()} />
-          </>
+          </Later>
         )}
       </Show>
       <Health data={props.data} />
@@ -80,13 +86,16 @@ function Many(props: { data: Data }): JSX.Element {
   );
 }
 
-export function Failures(props: { data: Data }): JSX.Element {
-  const series = createMemo(() => ofOverview(props.data.series));
+export function Failures(props: { data: Glance }): JSX.Element {
+  const points = createMemo(() => {
+    const hour = series();
+    return hour === null ? null : ofOverview(hour);
+  });
   return (
     <section class="card" aria-label="Failures over time">
       <FailureGraph
-        live={series()}
-        liveEnd={seconds(props.data.series.to)}
+        live={points()}
+        liveEnd={seconds(series()?.to ?? props.data.as_of)}
         incidents={props.data.incidents}
         changes={props.data.changes}
       />

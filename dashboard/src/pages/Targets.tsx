@@ -13,6 +13,7 @@ import { problem, table } from "../state";
 import { SORTS, STATES, tableQuery } from "../table";
 
 const REST_MS = 250;
+const CALM_MS = 10_000;
 
 /** What is typed, once whoever types rests. What the address says otherwise, as by the way back, is taken over. */
 function typed(name: string): { value: () => string; type: (value: string) => void } {
@@ -61,7 +62,7 @@ function Filters(): JSX.Element {
         <input
           type="search"
           id="search"
-          placeholder="name, key or URL"
+          placeholder="name, URL or label"
           maxlength="200"
           value={search.value()}
           onInput={(event) => search.type(event.currentTarget.value)}
@@ -105,10 +106,15 @@ function Found(props: { page: TablePage }): JSX.Element {
   const isBusy = (): boolean => table.of !== asked();
   const now = createMemo(() => new Map(props.page.rows.map((row) => [row.key, row])));
   const order = heldOrder(
-    () => props.page.rows.map((row) => row.key),
+    () => {
+      // Asked anew with every state, so that an order that had to wait comes when it may.
+      void props.page.as_of;
+      return props.page.rows.map((row) => row.key);
+    },
     // Whoever points at a row finds it there, even if it went to another page.
     (shown) => shown,
     () => table.of,
+    CALM_MS,
   );
   /** The newest of every row that is shown, those that went away included. */
   const rows = createMemo<Map<string, TableRow>>((before) => {

@@ -33,6 +33,18 @@ export async function open(browser: Browser, url: string, scheme: Scheme = "ligh
   return { page, errors, close: () => context.close() };
 }
 
+/** Watches from now on; what it returns says how far things moved on the page, as browsers count it. */
+export async function watchMoves(page: Page): Promise<() => Promise<number>> {
+  await page.evaluate(() => {
+    const seen = window as unknown as { moved: number };
+    seen.moved = 0;
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[]) seen.moved += entry.value;
+    }).observe({ type: "layout-shift" });
+  });
+  return () => page.evaluate(() => (window as unknown as { moved: number }).moved);
+}
+
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /** What breaks WCAG 2.2 A or AA, as “rule: where”. */

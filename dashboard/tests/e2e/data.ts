@@ -242,7 +242,8 @@ export function latency(window: string, at: Date = new Date()): Latency {
   const p50 = Array.from({ length: 120 }, (_, i) => (i > 40 && i < 52 ? null : 14 + noise(i, 5) * 4));
   const p95 = p50.map((value, i) => (value === null ? null : value * (2 + noise(i, 6)) + (i === 90 ? 300 : 0)));
   return {
-    window: { from: before(at, length), to: before(at, 0) },
+    window: { from: before(at, length), to: before(at, 0), seconds: length, source: "minute" },
+    first_step_at: before(at, length),
     step_seconds: length / 120,
     p50_ms: p50,
     p95_ms: p95,

@@ -9,7 +9,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Summary } from "../../src/model";
 import { columns, type Columns } from "../../src/format";
-import { launch, open, violations } from "./browser";
+import { launch, open, violations, watchMoves } from "./browser";
 
 const lookout = process.env.LOOKOUT ?? join(import.meta.dirname, "../../../target/debug/lookout");
 /** Postgres runs as another user when we are root, and wants to reach its directory. */
@@ -125,17 +125,11 @@ test("every page opens, has a heading, and has nothing that axe finds", async ()
 test("numbers move without a reload, and nothing on the page does", async () => {
   const { page, errors, close } = await open(browser, base);
   await page.waitForSelector(".windows");
-  await page.evaluate(() => {
-    const seen = window as unknown as { moved: number };
-    seen.moved = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries() as (PerformanceEntry & { value: number })[]) seen.moved += entry.value;
-    }).observe({ type: "layout-shift" });
-  });
+  const moved = await watchMoves(page);
   await expect.poll(() => page.locator("#line").innerText(), { timeout: 10_000 }).toBe("Live");
   await grows(page, await total(page));
   await grows(page, await total(page));
-  expect(await page.evaluate(() => (window as unknown as { moved: number }).moved)).toBeLessThanOrEqual(0.02);
+  expect(await moved()).toBeLessThanOrEqual(0.02);
   expect(await violations(page)).toEqual([]);
   expect(errors).toEqual([]);
   await close();
