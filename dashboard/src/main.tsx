@@ -1,8 +1,9 @@
 /** The frame around every page: navigation, the line that says how current it is, and keys. */
 
-import { createEffect, createSignal, For, Match, Show, Switch, type JSX } from "solid-js";
+import { createEffect, For, Match, Show, Switch, type JSX } from "solid-js";
 import { render } from "solid-js/web";
-import { needsToken, setToken } from "./api";
+import { needsToken } from "./api";
+import { AskForToken } from "./components/AskForToken";
 import { Title } from "./components/small";
 import { Changes } from "./pages/Changes";
 import { Incident } from "./pages/Incident";
@@ -178,38 +179,6 @@ const Page = (): JSX.Element => (
     </Match>
   </Switch>
 );
-
-function AskForToken(): JSX.Element {
-  const [given, setGiven] = createSignal("");
-  return (
-    <>
-      <Title>A token is needed to read</Title>
-      <form
-        class="card empty"
-        onSubmit={(event) => {
-          event.preventDefault();
-          setToken(given());
-        }}
-      >
-        <p>
-          This lookout shows its data to those who have its token, the variable <code>API_TOKEN</code>. It is kept until this tab
-          is closed.
-        </p>
-        <label>
-          Token{" "}
-          <input
-            type="password"
-            autocomplete="current-password"
-            required
-            value={given()}
-            onInput={(event) => setGiven(event.currentTarget.value)}
-          />
-        </label>{" "}
-        <button type="submit">Read</button>
-      </form>
-    </>
-  );
-}
 
 applyTheme();
 document.addEventListener("click", follow);

@@ -78,8 +78,10 @@ function take(of: View, data: Record<string, unknown>): void {
     setTruth({ at: ends === undefined ? Date.now() : Date.parse(ends), heard: performance.now() });
   } else if (of.subscribe === "table") {
     const page = data as unknown as TablePage;
-    setTable("of", nameOf(of));
-    setTable("now", reconcile(page, { key: "key", merge: false }));
+    batch(() => {
+      setTable("of", nameOf(of));
+      setTable("now", reconcile(page, { key: "key", merge: false }));
+    });
     setTruth({ at: Date.parse(page.as_of), heard: performance.now() });
   } else {
     const { targets, series: hour, ...glance } = data as unknown as Overview;

@@ -1,6 +1,7 @@
 /** Every target: searched, sorted and paged by the api, and kept current a page at a time. */
 
-import { createEffect, createMemo, createSignal, For, on, onCleanup, Show, type JSX } from "solid-js";
+import { createMemo, For, Show, type JSX } from "solid-js";
+import { Filters } from "../components/Filters";
 import { FleetMap } from "../components/FleetMap";
 import { Pages, Table } from "../components/lists";
 import { Age, Share, State, Title, Waiting } from "../components/small";
@@ -10,34 +11,10 @@ import type { TablePage, TableRow } from "../model";
 import { heldOrder } from "../order";
 import { query, refine, targetPath } from "../router";
 import { problem, table } from "../state";
-import { SORTS, STATES, tableQuery } from "../table";
+import { tableQuery } from "../table";
 
-const REST_MS = 250;
+/** What is sorted by a value that moves is sorted anew no more often. */
 const CALM_MS = 10_000;
-
-/** What is typed, once whoever types rests. What the address says otherwise, as by the way back, is taken over. */
-function typed(name: string): { value: () => string; type: (value: string) => void } {
-  const [value, setValue] = createSignal(query(name));
-  let rest: ReturnType<typeof setTimeout> | undefined;
-  createEffect(
-    on(
-      () => query(name),
-      (said) => {
-        if (said.trim() !== value().trim()) setValue(said);
-      },
-      { defer: true },
-    ),
-  );
-  onCleanup(() => clearTimeout(rest));
-  return {
-    value,
-    type: (next) => {
-      setValue(next);
-      clearTimeout(rest);
-      rest = setTimeout(() => refine({ [name]: next, page: "" }), REST_MS);
-    },
-  };
-}
 
 export function Targets(): JSX.Element {
   return (
@@ -49,53 +26,6 @@ export function Targets(): JSX.Element {
         {(page) => <Found page={page()} />}
       </Show>
     </>
-  );
-}
-
-function Filters(): JSX.Element {
-  const search = typed("q");
-  const label = typed("label");
-  return (
-    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-      <label>
-        Search
-        <input
-          type="search"
-          id="search"
-          placeholder="name, URL or label"
-          maxlength="200"
-          value={search.value()}
-          onInput={(event) => search.type(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        Label
-        <input
-          type="text"
-          placeholder="team:shop"
-          maxlength="200"
-          autocapitalize="off"
-          value={label.value()}
-          onInput={(event) => label.type(event.currentTarget.value)}
-        />
-      </label>
-      <label>
-        State
-        <select value={query("state")} onChange={(event) => refine({ state: event.currentTarget.value, page: "" })}>
-          <option value="">all</option>
-          <For each={STATES}>{(state) => <option value={state}>{state}</option>}</For>
-        </select>
-      </label>
-      <label>
-        Order
-        <select
-          value={query("sort") || "name"}
-          onChange={(event) => refine({ sort: event.currentTarget.value === "name" ? "" : event.currentTarget.value, page: "" })}
-        >
-          <For each={Object.entries(SORTS)}>{([sort, words]) => <option value={sort}>{words}</option>}</For>
-        </select>
-      </label>
-    </form>
   );
 }
 

@@ -193,6 +193,8 @@ test("search, state, label, order and page are in the address, and only fifty ro
   await page.getByRole("button", { name: "Previous" }).click();
   await page.getByText("Page 999 of 1000").waitFor();
   expect(page.url()).toContain("page=999");
+  // The pointer is still on the button, within the list that stands still: another page is another list.
+  expect((await namesOf(page))[0]).toMatch(/49900$/);
   await close();
 });
 

@@ -1,0 +1,37 @@
+/** Where reading needs a token. */
+
+import { createSignal, type JSX } from "solid-js";
+import { setToken } from "../api";
+import { Title } from "./small";
+
+export function AskForToken(): JSX.Element {
+  const [given, setGiven] = createSignal("");
+  return (
+    <>
+      <Title>A token is needed to read</Title>
+      <form
+        class="card empty"
+        onSubmit={(event) => {
+          event.preventDefault();
+          setToken(given());
+        }}
+      >
+        <p>
+          This lookout shows its data to those who have its token, the variable <code>API_TOKEN</code>. It is kept until this tab
+          is closed.
+        </p>
+        <label>
+          Token{" "}
+          <input
+            type="password"
+            autocomplete="current-password"
+            required
+            value={given()}
+            onInput={(event) => setGiven(event.currentTarget.value)}
+          />
+        </label>{" "}
+        <button type="submit">Read</button>
+      </form>
+    </>
+  );
+}
