@@ -168,7 +168,7 @@ fn bad_settings_are_a_line_each_that_names_variable_and_rule() {
 }
 
 #[test]
-fn a_taken_port_is_named() {
+fn c45_a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let database = ("DATABASE_URL", "postgres://u:s3cret@127.0.0.1:1/d");
@@ -198,7 +198,7 @@ fn refusing_server() -> String {
 }
 
 #[test]
-fn a_wrong_password_is_one_line() {
+fn c44_a_wrong_password_is_one_line() {
     let url = refusing_server();
     let output = run(&[("DATABASE_URL", &url), ("LOG_LEVEL", "off")], &["--api-addr", "127.0.0.1:0"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -212,7 +212,7 @@ fn a_wrong_password_is_one_line() {
 }
 
 #[test]
-fn it_waits_for_postgres_and_says_so() {
+fn c44_it_waits_for_postgres_and_says_so() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let child = lookout()
         .env("DATABASE_URL", format!("postgres://u:s3cret@{closed}/d"))
@@ -248,6 +248,7 @@ fn help_teaches_every_flag_with_its_variable() {
         "WORKER_ADDR",
         "LOOKOUT_DATA_DIR",
         "LOOKOUT_CONFIG",
+        "ALLOW_EMPTY",
         "PUBLIC_READ",
         "PUBLIC_PAGE",
         "API_TOKEN",

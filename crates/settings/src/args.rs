@@ -45,7 +45,7 @@ pub struct TargetArgs {
     pub config: Option<String>,
 
     /// Whether a LOOKOUT_CONFIG that has no targets any more is meant, when it is read again: on or off [default: off]
-    #[arg(long, env = "ALLOW_EMPTY", value_name = "on|off", num_args = 0..=1, default_missing_value = "on")]
+    #[arg(long, env = "ALLOW_EMPTY", value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub allow_empty: Option<String>,
 }
 
@@ -149,7 +149,7 @@ impl TargetArgs {
                 Some(list)
             }
             Err(errors) => {
-                for line in errors.lines() {
+                for line in errors.lines().iter().flat_map(|problem| problem.lines()) {
                     problems.line(line);
                 }
                 None
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_reported_at_once() {
+    fn c49_everything_that_is_wrong_is_reported_at_once() {
         assert_eq!(
             lines(&TargetArgs {
                 urls: text("htp://me:s3cret@h http://a:0/"),
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_wins_over_urls_with_a_warning() {
+    fn c48_a_file_wins_over_urls_with_a_warning() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.yaml");
         std::fs::write(&path, "- {name: a, url: http://a/}").unwrap();

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_and_broken_urls_are_refused_without_showing_them() {
+    fn c44_other_schemes_and_broken_urls_are_refused_without_showing_them() {
         for text in ["", "mysql://u:s3cret@h/x", "host=h password=s3cret", "postgres:/h"] {
             assert_eq!(DatabaseUrl::parse(text), Err(DatabaseUrlError::Scheme), "{text}");
         }

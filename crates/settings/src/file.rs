@@ -5,6 +5,7 @@
 //! and the tree is read field by field. Nothing stops at the first mistake: whoever edits the
 //! file sees all of them at once.
 
+mod excerpt;
 mod expand;
 mod fields;
 mod report;
@@ -74,17 +75,19 @@ pub fn read(path: &FilePath, mode: Mode, defaults: &Defaults) -> Result<TargetLi
     File::open(path)
         // One byte more than is allowed tells a file that is too long.
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| {
-            let reason = match error.kind() {
-                ErrorKind::NotFound => "not found (set LOOKOUT_CONFIG)".to_owned(),
-                ErrorKind::PermissionDenied => format!("user {} may not read it", rustix::process::geteuid().as_raw()),
-                ErrorKind::IsADirectory => "is a directory".to_owned(),
-                _ => error.to_string(),
-            };
-            ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
-        })?;
+        .map_err(|error| cannot_read(&name, &error))?;
     let directory = path.parent().unwrap_or(FilePath::new(""));
     parse_with(&name, &bytes, mode, defaults, &Sources { variable: &|name| std::env::var_os(name), directory })
+}
+
+fn cannot_read(name: &str, error: &std::io::Error) -> ConfigErrors {
+    let reason = match error.kind() {
+        ErrorKind::NotFound => "not found (set LOOKOUT_CONFIG)".to_owned(),
+        ErrorKind::PermissionDenied => format!("user {} may not read it", rustix::process::geteuid().as_raw()),
+        ErrorKind::IsADirectory => "is a directory".to_owned(),
+        _ => error.to_string(),
+    };
+    ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
 }
 
 /// Validates the text of a configuration file. `name` stands before each problem; the
@@ -119,7 +122,11 @@ fn parse_with(
             list.secret_files = expand::expand(&mut root, sources, &mut report);
             document(&root, defaults, &mut report, &mut list);
         }
-        Err(error) => report.error(error.at.unwrap_or_default(), &Path::root(), error.message),
+        Err(error) => {
+            let at = error.at.unwrap_or_default();
+            let excerpt = if error.is_local { excerpt::below(text, at) } else { String::new() };
+            report.error(at, &Path::root(), format_args!("{}{excerpt}", error.message));
+        }
     }
     list.warnings = report.finish()?;
     Ok(list.digested())
@@ -221,5 +228,7 @@ fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report
     (read, places)
 }
 
+#[cfg(test)]
+mod catalogue;
 #[cfg(test)]
 mod tests;

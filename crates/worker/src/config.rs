@@ -214,3 +214,81 @@ pub(crate) fn longest_window(services: &[ServiceSpec], retention: Retention) -> 
         )
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::{EndpointSpec, Goal};
+
+    use super::*;
+
+    /// The problem of flags that are otherwise not set.
+    fn problem(args: ProbeArgs) -> String {
+        let mut problems = Problems::new();
+        assert!(args.resolve(&mut problems).is_none());
+        problems.finish().unwrap_err().to_string()
+    }
+
+    fn nothing() -> ProbeArgs {
+        ProbeArgs {
+            workers_count: None,
+            max_buffered: None,
+            retention_checks: None,
+            retention_minutes: None,
+            retention_hours: None,
+            worker_addr: None,
+        }
+    }
+
+    #[test]
+    fn c46_a_window_longer_than_checks_are_kept_names_both() {
+        let service = |hours: u64, of_endpoint: Option<u64>| {
+            let goal = |hours: u64| Goal { objective_nano: None, window: Some(Duration::from_secs(hours * 3_600)) };
+            let endpoint = |hours| EndpointSpec { verb: "GET".into(), resource: "/".into(), goal: goal(hours) };
+            ServiceSpec {
+                name: "shop".to_owned(),
+                owner_name: None,
+                owner_email: None,
+                goal: goal(hours),
+                endpoints: of_endpoint.map(endpoint).into_iter().collect(),
+            }
+        };
+        let kept = Retention { checks: TimeDelta::days(7), ..Retention::default() };
+        assert_eq!(longest_window(&[service(168, None)], kept), None);
+        assert_eq!(longest_window(&[], kept), None);
+        for services in [[service(169, None)], [service(1, Some(169))]] {
+            assert_eq!(
+                longest_window(&services, kept).unwrap(),
+                "LOOKOUT_CONFIG (--config): the window 169h of the service \"shop\" is longer than checks are kept: \
+                 RETENTION_CHECKS (--retention-checks) is 7 days"
+            );
+        }
+    }
+
+    #[test]
+    fn c47_no_probe_at_all_at_once_is_refused_with_the_range() {
+        assert_eq!(
+            problem(ProbeArgs { workers_count: Some("0".to_owned()), ..nothing() }),
+            "WORKERS_COUNT (--workers-count): \"0\" is no whole number from 1 to 10000000"
+        );
+    }
+
+    #[test]
+    fn c49_a_variable_of_the_wrong_type_is_named() {
+        let args = ProbeArgs {
+            workers_count: Some("many".to_owned()),
+            retention_checks: Some("1w".to_owned()),
+            worker_addr: Some("here".to_owned()),
+            ..nothing()
+        };
+        assert_eq!(
+            problem(args).lines().collect::<Vec<_>>(),
+            [
+                "RETENTION_CHECKS (--retention-checks): \"1w\" is no whole number of days from 1 to 36500",
+                "WORKERS_COUNT (--workers-count): \"many\" is no whole number from 1 to 10000000",
+                "WORKER_ADDR (--worker-addr): \"here\" is no address like 127.0.0.1:8081",
+            ]
+        );
+    }
+}

@@ -217,8 +217,8 @@ impl Reloader {
 
     fn refuse(&self, problems: &[String]) {
         error!(problems = problems.len(), "the configuration was not applied; the last good one stays in use");
-        for problem in problems.iter().take(MOST_PROBLEMS) {
-            error!("{problem}");
+        for line in problems.iter().take(MOST_PROBLEMS).flat_map(|problem| problem.lines()) {
+            error!("{line}");
         }
         if problems.len() > MOST_PROBLEMS {
             error!("and {} problems more", problems.len() - MOST_PROBLEMS);

@@ -216,7 +216,7 @@ async fn a_bad_file_changes_nothing_and_is_named_everywhere_without_its_secrets(
 }
 
 #[tokio::test]
-async fn a_file_that_loses_all_its_targets_is_refused_unless_that_is_meant_c50() {
+async fn c50_a_file_that_loses_all_its_targets_is_refused_unless_that_is_meant() {
     let server = FaultServer::start_on_thread().unwrap();
     let one_target = format!("- {{name: a, url: \"{}\", interval: 1s}}\n", server.url("/ok"));
     for (allow, expected) in [
@@ -303,4 +303,44 @@ async fn of_two_workers_with_one_file_the_last_to_read_it_removes_what_is_gone()
     assert_eq!(one::<i64>(&db.pool, "select count(*) from target where deleted_at is null").await, 1);
     first.stop();
     second.stop();
+}
+
+/// Resident memory of a process, in KiB.
+fn resident_kib(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_hundred_edits_leave_memory_flat() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    // Each edit changes one, takes one out and brings one that was never there, on a server of its own.
+    let edit = |n: usize| -> String {
+        let url = server.url("/ok");
+        let target =
+            |name: String, query: String| format!("- {{name: {name}, url: \"{url}?{query}\", interval: 60s}}\n");
+        let stay = (0..1_000).map(|id| target(format!("t{id}"), format!("v={}", if id == n % 1_000 { n } else { 0 })));
+        let new = format!("- {{name: new{n}, url: \"http://127.0.0.2:{}/\", interval: 60s}}\n", 20_000 + n);
+        stay.chain([new]).collect()
+    };
+    let worker = Worker::start(&db, &edit(0), &[]);
+    worker.says("probing targets=1001").await;
+    let mut after_ten = 0;
+    for n in 1..=100 {
+        worker.replace(&edit(n));
+        worker.hang_up();
+        eventually("the edit is applied", async || worker.log().matches("the configuration was applied").count() == n)
+            .await;
+        if n == 10 {
+            after_ten = resident_kib(&worker.child);
+        }
+    }
+    let after_all = resident_kib(&worker.child);
+    println!("resident after 10 edits: {after_ten} KiB, after 100: {after_all} KiB");
+    let log = worker.stop();
+    assert_eq!(log.matches("added=1 ").count(), 100);
+    // The allocator keeps a little; a list that was kept each time would be some MiB.
+    assert!(after_all < after_ten + after_ten / 5, "{after_ten} KiB, then {after_all} KiB");
 }

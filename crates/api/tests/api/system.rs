@@ -18,6 +18,10 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
     .execute(&db.pool)
     .await
     .unwrap();
+    sqlx::query("update worker set config_error = 'c.yaml:1:2: [0].url: is missing' where worker_id = 'other'")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     sqlx::query(
         "update shard_lease set holder = 'running', expires_at = now() + interval '1 min' where shard_id < 200",
     )
@@ -40,6 +44,10 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
     );
     let running = &system["workers"][0];
     assert_eq!((&running["shards"], &running["lag_ms"], &running["missed"]), (&json!(200), &json!(1.5), &json!(3)));
+    assert_eq!(
+        (&running["config_error"], &system["workers"][1]["config_error"]),
+        (&json!(null), &json!("c.yaml:1:2: [0].url: is missing"))
+    );
     assert_eq!((&system["targets"], &system["checks_per_second"]), (&json!(2), &json!(2.0)));
     assert_eq!(system["shards_held"], 200);
     assert_eq!(

@@ -15,8 +15,9 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// The problems, one a line, such as
-    /// `config.yaml:14:15: targets[3].interval: "5ms" is below the minimum 1s`.
+    /// The problems, one each, such as
+    /// `config.yaml:14:15: targets[3].interval: "5ms" is below the minimum 1s`. Below broken
+    /// YAML are two lines more: what stands there, without what may be secret, and a caret.
     pub fn lines(&self) -> &[String] {
         &self.lines
     }

@@ -13,8 +13,8 @@ use super::tree::{Node, Value};
 use crate::percent;
 use crate::rules;
 
-const SERVICE_FIELDS: [&str; 5] = ["name", "owner", "objective", "window", "endpoints"];
-const ENDPOINT_FIELDS: [&str; 4] = ["verb", "resource", "objective", "window"];
+pub(super) const SERVICE_FIELDS: [&str; 5] = ["name", "owner", "objective", "window", "endpoints"];
+pub(super) const ENDPOINT_FIELDS: [&str; 4] = ["verb", "resource", "objective", "window"];
 
 /// The longest name and verb in bytes, as over the API.
 const NAME_MAX_BYTES: usize = 200;

@@ -13,7 +13,7 @@ use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES};
 use crate::urls;
 
-const TARGET_FIELDS: [&str; 13] = [
+pub(super) const TARGET_FIELDS: [&str; 13] = [
     "key",
     "name",
     "url",

@@ -78,6 +78,8 @@ impl Value {
 pub(crate) struct SyntaxError {
     pub(crate) at: Option<Place>,
     pub(crate) message: String,
+    /// Whether it helps to see what stands there.
+    pub(crate) is_local: bool,
 }
 
 /// Reads one YAML document. An empty one is [`Value::Null`].
@@ -118,6 +120,7 @@ fn syntax_error(error: &Error, source: &str) -> SyntaxError {
     if let Error::AliasError { error: inner, .. } = error {
         error = inner.without_snippet();
     }
+    let mut is_local = false;
     let message = match error {
         Error::MultipleDocuments { .. } => {
             // The parser names the first value, and people look for the marker above it.
@@ -133,11 +136,12 @@ fn syntax_error(error: &Error, source: &str) -> SyntaxError {
             "is nested too deeply or too large once its aliases are filled in".to_owned()
         }
         other => {
+            is_local = true;
             let message = UserMessageFormatter.format_message(other);
             format!("not valid YAML: {}", message.replace(char::is_control, " "))
         }
     };
-    SyntaxError { at, message }
+    SyntaxError { at, message, is_local }
 }
 
 /// What serde hands over, before texts are looked up in the source.

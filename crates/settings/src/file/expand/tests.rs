@@ -49,7 +49,7 @@ fn what_a_secret_holds_stays_one_value_and_is_not_filled_in_again() {
 }
 
 #[test]
-fn a_secret_that_cannot_be_had_is_named_and_never_shown_c39() {
+fn c39_a_secret_that_cannot_be_had_is_named_and_never_shown() {
     let at = "c.yaml:1:44: [0].headers.X-A: ";
     for (value, problem) in [
         ("${UNSET_ENV}", "${UNSET_ENV}: the variable UNSET_ENV is not set (write $${ for a literal ${)"),
