@@ -3,6 +3,7 @@
 
 mod check;
 mod input;
+mod plan;
 mod replay;
 mod text;
 mod up;
@@ -15,6 +16,7 @@ use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 
 use check::CheckArgs;
+use plan::PlanArgs;
 use replay::ReplayArgs;
 use up::UpArgs;
 
@@ -54,6 +56,9 @@ enum Command {
     /// Ask the endpoints of a YAML file again and again, and report by domain; no database, no server
     #[command(after_help = check::EXAMPLES)]
     Check(Box<CheckArgs>),
+    /// Print what a configuration file would change of what runs, and change nothing
+    #[command(after_help = plan::EXAMPLES)]
+    Plan(Box<PlanArgs>),
     /// Find the incidents in a recorded stream of requests and changes, or in access logs
     #[command(after_help = replay::EXAMPLES)]
     Replay(Box<ReplayArgs>),
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         None => exit_code(up::run(&cli.up, &cli.log)),
         Some(Command::Up { up, log }) => exit_code(up::run(&up, &log)),
         Some(Command::Check(args)) => check::main(&args),
+        Some(Command::Plan(args)) => plan::main(&args),
         Some(Command::Replay(args)) => replay::main(&args),
         Some(Command::Demo { log, what }) => exit_code(run_demo(&log, what)),
     }

@@ -3,6 +3,7 @@
 
 pub mod batches;
 pub mod checks;
+pub mod configured;
 pub mod cursors;
 pub mod days;
 pub mod doorbell;

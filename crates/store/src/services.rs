@@ -210,18 +210,18 @@ pub async fn apply(
 }
 
 /// An endpoint of the file, with what holds for it.
-struct Promise {
-    service: String,
-    verb: String,
-    resource: String,
-    objective_nano: i64,
-    window_ns: i64,
+pub(crate) struct Promise {
+    pub(crate) service: String,
+    pub(crate) verb: String,
+    pub(crate) resource: String,
+    pub(crate) objective_nano: i64,
+    pub(crate) window_ns: i64,
     /// Whether the file says so, or it is the usual.
-    is_said: bool,
+    pub(crate) is_said: bool,
 }
 
 /// The endpoints that are listed, and the targets of each service that are not.
-fn promises(services: &[ServiceSpec], list: &[TargetSpec]) -> Vec<Promise> {
+pub(crate) fn promises(services: &[ServiceSpec], list: &[TargetSpec]) -> Vec<Promise> {
     let mut promises = Vec::new();
     let mut seen = HashSet::new();
     let promise = |service: &ServiceSpec, verb: &str, resource: &str, goal: common::Goal| Promise {
@@ -250,7 +250,7 @@ fn promises(services: &[ServiceSpec], list: &[TargetSpec]) -> Vec<Promise> {
     promises
 }
 
-fn nanos(window: Duration) -> i64 {
+pub(crate) fn nanos(window: Duration) -> i64 {
     i64::try_from(window.as_nanos()).unwrap_or(i64::MAX)
 }
 

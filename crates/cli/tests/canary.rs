@@ -1,0 +1,207 @@
+//! No secret of a configuration file is in anything that anybody can read: secrets in every
+//! field that may hold one, and every output there is.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use store::testing::TestDb;
+
+/// Part of every secret.
+const CANARY: &str = "canary5ecret";
+
+fn lookout(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lookout"));
+    command
+        .env_clear()
+        .env("TOKEN", format!("{CANARY}-variable"))
+        .env("HOST", format!("{CANARY}.invalid"))
+        .env("PORT", "1")
+        .env("SCHEME", format!("{CANARY}http"))
+        .current_dir(directory)
+        .stdin(Stdio::null());
+    command
+}
+
+/// A file with a secret wherever one may be, and things that go wrong on the way there.
+fn good() -> String {
+    format!(
+        "\
+services: [{{name: shop, objective: 99.9, endpoints: [POST /orders]}}]
+targets:
+  - name: everything
+    url: http://me:{CANARY}@127.0.0.1:1/${{TOKEN}}?key=${{TOKEN}}
+    method: POST
+    service: shop
+    interval: 1s
+    headers: {{Authorization: 'Bearer {CANARY}', X-A: '${{TOKEN}}', X-B: '${{file:token}}'}}
+    body: '{{\"password\": \"{CANARY}\", \"token\": \"${{TOKEN}}\"}}'
+  - {{name: no such host, url: 'http://u:${{TOKEN}}@${{HOST}}:${{PORT}}/', interval: 1s}}
+  - {{name: plain, url: 'http://{CANARY}:{CANARY}@127.0.0.1:1/', interval: 1s}}
+"
+    )
+}
+
+/// The same with a mistake beside every secret, and in some.
+fn bad() -> String {
+    let more = format!(
+        "  - {{name: a, url: '${{SCHEME}}://h/', method: '${{TOKEN}}', interval: '${{TOKEN}}', timeout: '${{TOKEN}}',
+     expect_status: '${{TOKEN}}', connection: '${{TOKEN}}', labels: {{a: '${{TOKEN}}'}}, key: '${{TOKEN}}',
+     headers: {{X-A: \"${{TOKEN}}\\n\", Host: '{CANARY}', 'X B': '{CANARY}'}}, body: \"{CANARY}\\0\"}}
+  - {{name: b, url: 'htp://u:{CANARY}@h', headers: [{CANARY}], body: [{CANARY}]}}
+  - {{name: '${{TOKEN}}', url: 'http://u:{CANARY}@h:0/'}}
+  - {{name: c, url: 'http://u:{CANARY} {CANARY}@h/', degraded_after: '${{UNSET}}'}}
+  - {{name: d, url: 'http://h:${{TOKEN}}/', headers: {{X: '${{file:no-such}}'}}, service: '${{TOKEN}}'}}
+"
+    );
+    good() + &more
+}
+
+struct Up {
+    child: Child,
+    base: String,
+}
+
+impl Up {
+    fn start(directory: &Path, db: &TestDb) -> Self {
+        let mut child = lookout(directory)
+            .env("DATABASE_URL", &db.url)
+            .env("LOOKOUT_CONFIG", "config.yaml")
+            .env("LOG_LEVEL", "worker=debug,api=debug,info")
+            .args(["--api-addr", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(File::create(directory.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let base = lines.find_map(|line| Some(line.unwrap().trim().strip_prefix("answering")?.trim().to_owned()));
+        std::thread::spawn(move || lines.count());
+        Self { child, base: base.expect("the program says where it answers") }
+    }
+
+    async fn get(&self, path: &str) -> String {
+        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
+        let answer = client.get(format!("{}{path}", self.base)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.text().await.unwrap()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[track_caller]
+fn assert_clean(what: &str, text: &str) {
+    assert!(!text.to_lowercase().contains(CANARY), "{what} shows a secret:\n{text}");
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not within 40 s: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Standard output and error of a command that ends by itself.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_in_any_output() {
+    let db = TestDb::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let config = directory.join("config.yaml");
+    fs::write(directory.join("token"), format!("{CANARY}-file\n")).unwrap();
+    fs::write(&config, good()).unwrap();
+
+    let up = Up::start(directory, &db);
+    let log = || fs::read_to_string(directory.join("log")).unwrap();
+    // A name server that does not answer says nothing about the host.
+    let tried = ["everything is down", "plain is down", "no such host"];
+    eventually("all were tried", async || tried.iter().all(|line| log().contains(line))).await;
+    fs::write(&config, bad()).unwrap();
+    eventually("the bad file is named", async || log().contains("the configuration was not applied")).await;
+    eventually("and told", async || up.get("/api/v1/system").await.contains("config.yaml:")).await;
+    for path in [
+        "/api/v1/targets",
+        "/api/v1/targets/everything",
+        "/api/v1/targets/no%20such%20host",
+        "/api/v1/system",
+        "/api/v1/overview",
+        "/api/v1/checks?window=5m",
+        "/api/v1/services",
+        "/api/v1/incidents",
+        "/status",
+        "/metrics",
+        "/readyz",
+    ] {
+        let answer = up.get(path).await;
+        assert!(path != "/status" || answer.contains("http://127.0.0.1:1/${TOKEN}?key=${TOKEN}"), "{answer}");
+        assert_clean(path, &answer);
+    }
+    // A good one that differs in everything is told line by line.
+    fs::write(&config, good().replace("interval: 1s", "interval: 2s").replace("X-A", "X-C")).unwrap();
+    eventually("the good file is applied", async || log().contains("target changed: everything (headers, interval"))
+        .await;
+    kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
+    drop(up);
+    let log = log();
+    assert!(
+        log.contains("${UNSET}: the variable UNSET is not set") && log.contains("${file:no-such}: not found"),
+        "{log}"
+    );
+    assert_clean("the log", &log);
+    let rows: String = sqlx::query_scalar(
+        "select concat((select string_agg(t::text, ' ') from target t), (select string_agg(w::text, ' ') from worker w),
+                       (select string_agg(s::text, ' ') from service s), (select string_agg(e::text, ' ') from endpoint e))",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    assert!(rows.contains("no such host"));
+    assert_clean("the database", &rows);
+
+    fs::write(directory.join("bad.yaml"), bad()).unwrap();
+    fs::write(directory.join("broken.yaml"), format!("- name: a\n  headers: {{X: \"{CANARY}\n")).unwrap();
+    for (command, file) in [
+        ("plan", "config.yaml"),
+        ("plan", "bad.yaml"),
+        ("plan", "broken.yaml"),
+        ("up", "bad.yaml"),
+        ("up", "broken.yaml"),
+    ] {
+        let mut program = lookout(directory);
+        program.env("DATABASE_URL", &db.url).arg(command);
+        let said = match command {
+            "up" => output(program.args(["--config", file])),
+            _ => output(program.arg(file)),
+        };
+        assert!(!said.is_empty());
+        assert_clean(&format!("{command} {file}"), &said);
+    }
+    for file in ["config.yaml", "bad.yaml", "broken.yaml"] {
+        assert_clean(file, &output(lookout(directory).args(["check", "--validate", file])));
+    }
+    let report = output(lookout(directory).args(["check", "-f", "1", "-r", "1", "config.yaml"]));
+    assert!(report.contains("everything") || report.contains("127.0.0.1"), "{report}");
+    assert_clean("check", &report);
+}
