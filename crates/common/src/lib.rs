@@ -5,12 +5,14 @@
 
 pub mod check;
 mod difference;
+pub mod expect;
 pub mod service;
 pub mod status;
 pub mod target;
 pub mod url;
 
 pub use check::{Cause, Check, Outcome, Phases};
+pub use expect::Expectation;
 pub use service::{EndpointSpec, Goal, ServiceSpec};
 pub use status::{Counts, LATENCY_BOUNDS_MS, LATENCY_BUCKETS, Tally};
 pub use target::{

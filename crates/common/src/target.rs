@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use crate::expect::Expectation;
 use crate::url::TargetUrl;
 
 /// Row id of a target. People see its key, never this number.
@@ -272,6 +273,8 @@ pub struct TargetSpec {
     pub degraded_after: Duration,
     /// Status codes that count as success; never empty.
     pub expect_status: Vec<StatusRange>,
+    /// What else has to hold for an answer, each of it; empty where the status says it all.
+    pub expect: Vec<Expectation>,
     /// Fresh connection or kept ones.
     pub connection: Connection,
     /// Free labels to group and filter by.
@@ -304,6 +307,7 @@ impl TargetSpec {
             timeout: Self::TIMEOUT,
             degraded_after: Self::DEGRADED_AFTER,
             expect_status: vec![StatusRange::SUCCESS],
+            expect: Vec::new(),
             connection: Connection::default(),
             labels: BTreeMap::new(),
             service: None,

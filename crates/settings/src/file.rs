@@ -7,6 +7,7 @@
 
 mod excerpt;
 mod expand;
+mod expect;
 mod fields;
 mod report;
 mod request;

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::{Connection, Interval, Method, ServiceSpec, Source, StatusRange, TargetSpec, TargetUrl, stable_hash};
+use common::{
+    Connection, Expectation, Interval, Method, ServiceSpec, Source, StatusRange, TargetSpec, TargetUrl, expect,
+    stable_hash,
+};
 
 use crate::urls::canonical_address;
 
@@ -22,6 +25,8 @@ pub struct Defaults {
     pub method: Method,
     /// Status codes that count as success; never empty.
     pub expect_status: Vec<StatusRange>,
+    /// What else has to hold for an answer, each of it.
+    pub expect: Vec<Expectation>,
     /// Fresh connection or kept ones.
     pub connection: Connection,
 }
@@ -46,6 +51,7 @@ impl Default for Defaults {
             degraded_after: Self::DEGRADED_AFTER,
             method: Method::default(),
             expect_status: vec![StatusRange::SUCCESS],
+            expect: Vec::new(),
             connection: Connection::default(),
         }
     }
@@ -119,6 +125,7 @@ fn plain(key: String, url: TargetUrl, defaults: &Defaults, source: Source) -> Ta
         timeout: defaults.timeout.min(defaults.interval.duration()),
         degraded_after: defaults.degraded_after,
         expect_status: defaults.expect_status.clone(),
+        expect: defaults.expect.clone(),
         connection: defaults.connection,
         source,
         ..TargetSpec::new(key, url)
@@ -143,6 +150,7 @@ fn digest(targets: &[TargetSpec], services: &[ServiceSpec]) -> u64 {
             timeout,
             degraded_after,
             expect_status,
+            expect,
             connection,
             labels,
             service,
@@ -162,6 +170,10 @@ fn digest(targets: &[TargetSpec], services: &[ServiceSpec]) -> u64 {
         );
         if url.has_secrets() {
             let _ = writeln!(text, "{}", url.url());
+        }
+        // Nothing where there is none, as before there were any.
+        for expectation in expect {
+            let _ = writeln!(text, "{}", expectation.to_json(&expect::as_is));
         }
     }
     let mut services: Vec<_> = services.iter().collect();

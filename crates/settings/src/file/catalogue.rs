@@ -105,7 +105,7 @@ fn c11_an_unknown_field_is_an_error_for_a_service_and_a_warning_for_once() {
         errors("targets: []\ntarget: []\ndefaults: {method: GET, url: x}\n"),
         [
             "c.yaml:2:1: target: unknown field; did you mean `targets`?",
-            "c.yaml:3:25: defaults.url: unknown field; known are interval, timeout, degraded_after, method, \
+            "c.yaml:3:25: defaults.url: unknown field; known are interval, timeout, degraded_after, method, expect, \
              expect_status, connection",
         ]
     );

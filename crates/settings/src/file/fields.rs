@@ -131,8 +131,9 @@ pub(crate) fn quoted(text: &str) -> String {
 
 /// The known name that somebody who wrote `name` probably meant.
 pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    // The distance is quadratic in the length, and a long name is no typing error.
-    if name.len() > 40 {
+    // The distance is quadratic in the length, and a long name is no typing error. Of two
+    // signs neither is closer.
+    if name.len() > 40 || !name.contains(char::is_alphanumeric) {
         return None;
     }
     let written = name.to_lowercase().replace('-', "_");
@@ -158,5 +159,6 @@ mod tests {
         assert_eq!(closest("colour", &known), None);
         assert_eq!(closest("x", &known), None);
         assert_eq!(closest("", &known), None);
+        assert_eq!(closest("=", &["==", "!="]), None);
     }
 }

@@ -100,9 +100,9 @@ pub(crate) fn body(fields: &Fields, method: Method, report: &mut Report) -> Opti
 const STATUS_RULE: &str = "is no status code or range: write 100 to 599, such as 200, 200-299 or 200-299,301";
 
 /// The ranges of status codes: a code, a text such as `200-299,301`, or a list of those.
-pub(crate) fn expect_status(fields: &Fields, report: &mut Report) -> Option<Vec<StatusRange>> {
-    let node = fields.get("expect_status")?;
-    let path = fields.path.field("expect_status");
+pub(crate) fn status(fields: &Fields, name: &str, report: &mut Report) -> Option<Vec<StatusRange>> {
+    let node = fields.get(name)?;
+    let path = fields.path.field(name);
     let mut ranges = Vec::new();
     let mut read = |node: &Node, path: &Path, report: &mut Report| {
         let Some(text) = secret_text(node, path, "a status code or a range", report) else {

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Connection, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl, UrlError};
+use common::{Connection, Expectation, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl, UrlError};
 
 use super::fields::{Fields, quoted, secret_text};
 use super::report::{Path, Report};
 use super::tree::{Node, Value};
-use super::{Mode, expand, request};
+use super::{Mode, expand, expect, request};
 use crate::rules::{self, AboveInterval};
 use crate::targets::{Defaults, KEY_MAX_BYTES};
 use crate::urls;
 
-pub(super) const TARGET_FIELDS: [&str; 13] = [
+pub(super) const TARGET_FIELDS: [&str; 14] = [
     "key",
     "name",
     "url",
@@ -23,13 +23,15 @@ pub(super) const TARGET_FIELDS: [&str; 13] = [
     "interval",
     "timeout",
     "degraded_after",
+    "expect",
     "expect_status",
     "connection",
     "service",
     "labels",
 ];
 
-const DEFAULT_FIELDS: [&str; 6] = ["interval", "timeout", "degraded_after", "method", "expect_status", "connection"];
+const DEFAULT_FIELDS: [&str; 7] =
+    ["interval", "timeout", "degraded_after", "method", "expect", "expect_status", "connection"];
 
 /// Reads the `defaults:` of a file on top of those from outside it.
 pub(crate) fn defaults(node: &Node, path: Path, base: &Defaults, report: &mut Report) -> Defaults {
@@ -49,6 +51,7 @@ pub(crate) fn defaults(node: &Node, path: Path, base: &Defaults, report: &mut Re
         degraded_after: policy.degraded_after.unwrap_or(base.degraded_after),
         method: policy.method.unwrap_or(base.method),
         expect_status: policy.expect_status.unwrap_or_else(|| base.expect_status.clone()),
+        expect: policy.expect.unwrap_or_else(|| base.expect.clone()),
         connection: policy.connection.unwrap_or(base.connection),
     }
 }
@@ -75,6 +78,9 @@ pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut 
         // Nothing comes at intervals there.
         Mode::OneOff => defaults.timeout,
     };
+    let expect_status = policy.expect_status.unwrap_or_else(|| defaults.expect_status.clone());
+    let expect = policy.expect.unwrap_or_else(|| defaults.expect.clone());
+    expect::never(&fields, method, &expect_status, &expect, report);
     let name = name?;
     Some(TargetSpec {
         key: key.unwrap_or_else(|| name.clone()),
@@ -86,7 +92,8 @@ pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut 
         interval,
         timeout: policy.timeout.unwrap_or(default_timeout),
         degraded_after: policy.degraded_after.unwrap_or(defaults.degraded_after),
-        expect_status: policy.expect_status.unwrap_or_else(|| defaults.expect_status.clone()),
+        expect_status,
+        expect,
         connection: policy.connection.unwrap_or(defaults.connection),
         labels,
         service,
@@ -101,17 +108,25 @@ struct Policy {
     degraded_after: Option<Duration>,
     method: Option<Method>,
     expect_status: Option<Vec<StatusRange>>,
+    expect: Option<Vec<Expectation>>,
     connection: Option<Connection>,
 }
 
 impl Policy {
     fn read(fields: &Fields, report: &mut Report) -> Self {
+        let expect_status = request::status(fields, "expect_status", report);
+        let expect = expect::expect(fields, report);
+        let (status, expect) = expect.map_or((None, None), |expect| (expect.status, Some(expect.assertions)));
+        if let (Some(node), Some(_), Some(_)) = (fields.get("expect_status"), &expect_status, &status) {
+            report.error(node.at, &fields.path.field("expect_status"), "is given twice: here and as `expect.status`");
+        }
         Self {
             interval: fields.value("interval", "a duration", report, rules::interval),
             timeout: fields.value("timeout", "a duration", report, rules::limit),
             degraded_after: fields.value("degraded_after", "a duration", report, rules::limit),
             method: fields.value("method", "a request method", report, request::method),
-            expect_status: request::expect_status(fields, report),
+            expect_status: expect_status.or(status),
+            expect,
             connection: fields.value("connection", "fresh or reuse", report, |text| match text {
                 "fresh" => Ok(Connection::Fresh),
                 "reuse" => Ok(Connection::Reuse),

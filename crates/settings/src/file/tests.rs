@@ -218,7 +218,7 @@ proptest! {
             prop::sample::select(vec![
                 "- ", "name: ", "url: ", "http://a/", "interval: ", "5s", "-1", "headers: ", "{",
                 "}", "[", "]", ", ", "\n", "  ", "\t", "\"", "'", "&a ", "*a", "<<: ", "!!int ",
-                "targets: ", "defaults: ", "services: ", "objective: ", "endpoints: ", "${", "}", "${A}", "$${", "labels: ", "expect_status: ", "200-299", "|\n", ": ",
+                "targets: ", "defaults: ", "services: ", "objective: ", "endpoints: ", "${", "}", "${A}", "$${", "labels: ", "expect_status: ", "expect: ", "json: ", "$.a", "any: ", "200-299", "|\n", ": ",
                 "# ", "---\n", "é", "\u{0}", "~", "body: ", "key: ", "timeout: ", ".nan", "? ",
             ]),
             0..40,
