@@ -10,9 +10,11 @@
 
 mod classify;
 mod client;
+mod expect;
 mod trace;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,10 +23,12 @@ use futures_util::FutureExt;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use reqwest::Response;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
 pub use client::{Prober, ProberError};
+use expect::{Answer, Judge};
 use trace::Trace;
 
 /// Hops a probe follows.
@@ -68,6 +72,7 @@ pub struct Prepared {
     pub(crate) timeout: Duration,
     degraded_after: Duration,
     expect_status: Vec<common::StatusRange>,
+    judge: Option<Arc<Judge>>,
 }
 
 impl Prepared {
@@ -102,6 +107,7 @@ impl Prepared {
             timeout: target.timeout,
             degraded_after: target.degraded_after,
             expect_status: target.expect_status.clone(),
+            judge: Judge::new(target).map(Arc::new),
         }
     }
 
@@ -195,13 +201,15 @@ impl Prober {
                 (Outcome::Down(Cause::Timeout), Some(waited), Some(detail))
             }
             Ok(Err(failure)) => (failure.outcome, to_head.or(Some(waited)), Some(failure.detail)),
-            Ok(Ok(())) => {
+            Ok(Ok(answer)) => {
                 let elapsed = to_head.unwrap_or(waited);
-                if elapsed > target.degraded_after {
-                    let detail = format!("answered after {} ms", elapsed.as_millis());
-                    (Outcome::Degraded, Some(elapsed), Some(detail))
-                } else {
-                    (Outcome::Up, Some(elapsed), None)
+                match judged(target, Answer { elapsed, ..answer }).await {
+                    Err(failure) => (failure.outcome, Some(elapsed), Some(failure.detail)),
+                    Ok(()) if elapsed > target.degraded_after => {
+                        let detail = format!("answered after {} ms", elapsed.as_millis());
+                        (Outcome::Degraded, Some(elapsed), Some(detail))
+                    }
+                    Ok(()) => (Outcome::Up, Some(elapsed), None),
                 }
             }
         };
@@ -215,8 +223,9 @@ impl Prober {
         }
     }
 
-    /// Sends the request, follows redirects, reads the last answer. `Ok` means as expected.
-    async fn follow(&self, target: &Prepared, trace: &Trace) -> Result<(), Failure> {
+    /// Sends the request, follows redirects, reads the last answer. `Ok` means that its status
+    /// is an expected one; it holds what the target's assertions need.
+    async fn follow(&self, target: &Prepared, trace: &Trace) -> Result<Answer, Failure> {
         let mut url = target.url.clone();
         let mut method = target.method.clone();
         let mut headers = target.headers.clone();
@@ -237,7 +246,7 @@ impl Prober {
                 return Err(Failure::down(Cause::Protocol, format!("a response head over {} KiB", MAX_HEAD / 1024)));
             }
             if target.expects(status) {
-                return read_body(response, trace).await;
+                return read(response, target.judge.as_deref(), trace).await;
             }
             let Some(next) = redirect(&response, &url) else {
                 return Err(Failure::down(Cause::Status, format!("status {}", status.as_u16())));
@@ -301,19 +310,55 @@ fn changes_to_get(status: StatusCode, method: &http::Method) -> bool {
     }
 }
 
-/// Reads the body to its end or to [`MAX_BODY`], whichever comes first.
-async fn read_body(mut response: Response, trace: &Trace) -> Result<(), Failure> {
+/// Reads the body to its end or to [`MAX_BODY`], whichever comes first, and keeps what the
+/// assertions need.
+async fn read(mut response: Response, judge: Option<&Judge>, trace: &Trace) -> Result<Answer, Failure> {
+    let mut answer = Answer { status: response.status().as_u16(), ..Answer::default() };
+    if judge.is_some() {
+        answer.headers = std::mem::take(response.headers_mut());
+    }
+    let keeps_body = judge.is_some_and(|judge| judge.reads_body);
     let mut read = 0;
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
+                if keeps_body {
+                    let room = MAX_BODY - answer.body.len();
+                    answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                }
                 read += chunk.len();
-                if read >= MAX_BODY {
-                    return Ok(());
+                if read > MAX_BODY {
+                    answer.is_cut = true;
+                    return Ok(answer);
                 }
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(answer),
             Err(error) => return Err(classify::failure(&error, trace)),
         }
+    }
+}
+
+/// Bodies that are searched at once, each on a thread of its own.
+static SEARCHES: Semaphore = Semaphore::const_new(4);
+
+/// Holds an answer against the assertions of its target.
+///
+/// A body takes a while to search, and this thread has other probes to time.
+async fn judged(target: &Prepared, answer: Answer) -> Result<(), Failure> {
+    let Some(judge) = &target.judge else { return Ok(()) };
+    let verdict = if judge.reads_body {
+        // It is never closed, so this only waits for a place.
+        let _place = SEARCHES.acquire().await;
+        let judge = Arc::clone(judge);
+        tokio::task::spawn_blocking(move || judge.judge(&answer)).await
+    } else {
+        Ok(judge.judge(&answer))
+    };
+    match verdict {
+        Ok(verdict) => verdict.map_err(|detail| Failure::down(Cause::Assertion, detail)),
+        Err(_) => Err(Failure {
+            outcome: Outcome::Unknown,
+            detail: "the assertions could not be judged; this is a bug in lookout".to_owned(),
+        }),
     }
 }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Cause, Connection, Method, Outcome, StatusRange, TargetSpec, TargetUrl};
+use common::expect::{HeaderTest, JsonPath, JsonTest, Pattern, TextTest};
+use common::{Cause, Connection, Expectation, Method, Outcome, StatusRange, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -296,5 +297,115 @@ async fn no_secret_of_a_target_is_in_what_a_probe_reports() {
         target.headers.push(("authorization".to_owned(), "Bearer s3cret".to_owned()));
         let shown = format!("{:?} {target:?}", check(&target).await);
         assert!(!shown.contains("s3cret"), "{shown}");
+    }
+}
+
+/// What a probe of this path makes of an assertion: nothing where it holds.
+async fn asserted(url: &str, expectation: Expectation) -> Option<String> {
+    let probed = check(&TargetSpec { expect: vec![expectation], ..target(url) }).await;
+    match probed.outcome {
+        Outcome::Down(Cause::Assertion) => Some(probed.detail.unwrap()),
+        Outcome::Up | Outcome::Degraded => None,
+        other => panic!("{other:?}: {:?}", probed.detail),
+    }
+}
+
+fn contains(text: &str) -> Expectation {
+    Expectation::Body(TextTest::Contains(text.to_owned()))
+}
+
+#[tokio::test]
+async fn an_assertion_on_the_answer_decides_between_up_and_down() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let json = |path: &str, test| Expectation::Json(JsonPath::parse(path).unwrap(), test);
+    let header = |name: &str, test| Expectation::Header(name.to_owned(), HeaderTest::Text(test));
+    let cases = [
+        ("/ok", contains("ok"), None),
+        ("/ok", contains("fine"), Some(r#"body contains "fine": is "ok\n""#)),
+        ("/redirect/2", Expectation::Body(TextTest::Matches(Pattern::parse("^ok$|^ok\n").unwrap())), None),
+        ("/echo", json("$.method", JsonTest::Equals("GET".into())), None),
+        ("/echo", json("$.method", JsonTest::Equals("PUT".into())), Some(r#"json $.method == "PUT": is "GET""#)),
+        ("/ok", header("content-type", TextTest::Contains("text/".to_owned())), None),
+        (
+            "/ok",
+            header("content-type", TextTest::Contains("json".to_owned())),
+            Some(r#"header content-type contains "json": is "text/plain""#),
+        ),
+        ("/delay/60", Expectation::Latency(Duration::from_millis(400)), None),
+        ("/status/204", contains("x"), Some(r#"body contains "x": is empty"#)),
+        // Judged on what is read of it, unpacked.
+        ("/body/10485760", contains("nothing like it"), None),
+        ("/gzip/10485760", contains("nothing like it"), None),
+    ];
+    for (path, expectation, expected) in cases {
+        let seen = asserted(&server.url(path), expectation).await;
+        if path.ends_with("10485760") {
+            let seen = seen.unwrap();
+            assert!(seen.contains("not within the first 64 KiB, which begin"), "{path}: {seen}");
+        } else {
+            assert_eq!(seen.as_deref(), expected, "{path}");
+        }
+    }
+    // Exactly as much as is read is all of it.
+    let whole = asserted(&server.url("/body/65536"), contains("nothing like it")).await.unwrap();
+    assert!(!whole.contains("within the first"), "{whole}");
+    let more = asserted(&server.url("/body/65537"), contains("nothing like it")).await.unwrap();
+    assert!(more.contains("within the first"), "{more}");
+}
+
+#[tokio::test]
+async fn too_slow_by_assertion_is_down_and_not_degraded() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let mut slow = target(&server.url("/delay/150"));
+    slow.degraded_after = Duration::from_millis(20);
+    slow.expect = vec![Expectation::Latency(Duration::from_millis(100))];
+    let probed = check(&slow).await;
+    assert_eq!((probed.outcome, probed.code), (Outcome::Down(Cause::Assertion), Some(200)));
+    assert!(probed.detail.unwrap().starts_with("latency within 100 ms: took 1"));
+    slow.expect = vec![Expectation::Latency(Duration::from_secs(5))];
+    assert_eq!(check(&slow).await.outcome, Outcome::Degraded);
+}
+
+#[tokio::test]
+async fn what_is_down_for_another_reason_is_not_held_against_assertions() {
+    let server = FaultServer::start_on_thread().unwrap();
+    for (path, cause) in [("/status/503", Cause::Status), ("/truncate", Cause::Body), ("/loop", Cause::Redirect)] {
+        let target = TargetSpec { expect: vec![contains("x")], ..target(&server.url(path)) };
+        assert_eq!(check(&target).await.outcome, Outcome::Down(cause), "{path}");
+    }
+    // A status that is expected comes to the assertions, whatever it is.
+    let maintenance = TargetSpec {
+        expect_status: vec![StatusRange { from: 503, to: 503 }],
+        expect: vec![contains("503")],
+        ..target(&server.url("/status/503"))
+    };
+    assert_eq!(check(&maintenance).await.outcome, Outcome::Up);
+}
+
+#[tokio::test]
+async fn what_an_assertion_saw_holds_no_secret_that_the_server_repeats() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let mut echo = target(&format!("http://user:canary-password@{}/echo?key=canary-query", server.addr()));
+    echo.key = "echo".to_owned();
+    echo.method = Method::Post;
+    echo.headers = vec![("x-key".to_owned(), "canary-header".to_owned())];
+    echo.body = Some("canary-body".to_owned());
+    let path = |path: &str| JsonPath::parse(path).unwrap();
+    let absent = |at: &str| Expectation::Json(path(at), JsonTest::Exists(false));
+    for expectation in [
+        contains("fine"),
+        absent("$"),
+        absent("$.target"),
+        absent("$.body"),
+        absent("$.headers['x-key']"),
+        absent("$.headers.authorization"),
+        Expectation::Body(TextTest::NotMatches(Pattern::parse("a[n]ary-[a-z]+").unwrap())),
+    ] {
+        echo.expect = vec![expectation];
+        let probed = check(&echo).await;
+        assert_eq!(probed.outcome, Outcome::Down(Cause::Assertion));
+        let shown = format!("{probed:?} {echo:?}");
+        assert!(!shown.contains("anary") && shown.contains("***"), "{shown}");
+        assert!(!shown.contains("dXNlcjpjYW5hcnk"), "{shown}");
     }
 }

@@ -62,9 +62,9 @@ impl Pattern {
         self.0.is_match(text)
     }
 
-    /// What it finds first in `text`.
-    pub fn find<'t>(&self, text: &'t str) -> Option<&'t str> {
-        self.0.find(text).map(|found| found.as_str())
+    /// What it finds first in `text`, and at which byte.
+    pub fn find<'t>(&self, text: &'t str) -> Option<(usize, &'t str)> {
+        self.0.find(text).map(|found| (found.start(), found.as_str()))
     }
 }
 
