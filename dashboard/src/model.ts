@@ -98,7 +98,7 @@ export interface Incident {
 }
 
 export interface IncidentDetail extends Incident {
-  failures: { at: string; cause: string | null; code: number | null; elapsed_ms: number | null }[];
+  failures: { at: string; cause: string | null; code: number | null; elapsed_ms: number | null; detail?: string }[];
   changes: Change[];
 }
 
@@ -172,6 +172,8 @@ export interface Target {
 
 export interface Check extends LastCheck {
   outcome: Outcome;
+  /** Which assertion failed and what was seen, where that is the cause. */
+  detail?: string;
   phases: { dns_ms: number | null; connect_ms: number | null; first_byte_ms: number | null } | null;
 }
 

@@ -148,6 +148,7 @@ fn check(target: i32, slot_us: i64) -> Check {
         code: Some(200),
         elapsed_us: Some(12_345),
         phases: Phases::default(),
+        detail: None,
     }
 }
 

@@ -77,6 +77,10 @@ pub(crate) struct Slot {
     /// From the first network operation to the response head, or how long was waited for
     /// it, in milliseconds; null when the check never started.
     elapsed_ms: Option<f64>,
+    /// Which assertion failed and what was seen instead; only there where that is the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, example = "json $.queue < 100: is 250")]
+    detail: Option<String>,
 }
 
 impl From<&CheckRow> for Slot {
@@ -87,6 +91,7 @@ impl From<&CheckRow> for Slot {
             outcome: row.outcome.into(),
             cause: row.outcome.cause(),
             elapsed_ms: row.elapsed_us.map(milliseconds),
+            detail: row.detail.clone(),
         }
     }
 }

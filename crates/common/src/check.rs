@@ -1,5 +1,7 @@
 //! The record of one check: every due slot ends as exactly one [`Outcome`].
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::target::{Slot, TargetId};
@@ -145,7 +147,7 @@ pub struct Phases {
 }
 
 /// The record of one slot of one target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// Which target.
     pub target_id: TargetId,
@@ -161,6 +163,9 @@ pub struct Check {
     pub elapsed_us: Option<u32>,
     /// Where that time went.
     pub phases: Phases,
+    /// Which assertion failed and what was seen; `None` unless that is the cause. Short, and
+    /// without a secret.
+    pub detail: Option<Arc<str>>,
 }
 
 impl Check {
@@ -174,6 +179,7 @@ impl Check {
             code: None,
             elapsed_us: None,
             phases: Phases::default(),
+            detail: None,
         }
     }
 }

@@ -105,7 +105,7 @@ pub async fn write_checks(
                 Some(old) if check.outcome.is_verdict() && !old.is_verdict() => {
                     rollups.take_back(check, *old);
                     rollups.add(check);
-                    late.push(*check);
+                    late.push(check.clone());
                 }
                 Some(_) => {}
             }
@@ -151,11 +151,11 @@ fn one_per_slot(checks: &[Check]) -> Vec<Check> {
     for check in checks {
         match by_slot.entry((check.target_id, check.slot.0)) {
             Entry::Vacant(place) => {
-                place.insert(*check);
+                place.insert(check.clone());
             }
             Entry::Occupied(mut place) => {
                 if check.outcome.is_verdict() && !place.get().outcome.is_verdict() {
-                    place.insert(*check);
+                    place.insert(check.clone());
                 }
             }
         }
@@ -175,6 +175,7 @@ struct Columns {
     outcome: Vec<String>,
     cause: Vec<Option<String>>,
     code: Vec<Option<i16>>,
+    detail: Vec<Option<String>>,
 }
 
 impl Columns {
@@ -191,6 +192,7 @@ impl Columns {
             outcome: checks.iter().map(|check| check.outcome.label().to_owned()).collect(),
             cause: checks.iter().map(|check| check.outcome.cause().map(|cause| cause.label().to_owned())).collect(),
             code: checks.iter().map(|check| check.code.and_then(|code| i16::try_from(code).ok())).collect(),
+            detail: checks.iter().map(|check| check.detail.as_deref().map(str::to_owned)).collect(),
         }
     }
 }
@@ -198,10 +200,10 @@ impl Columns {
 async fn insert(connection: &mut PgConnection, batch_id: i64, checks: &[Check]) -> Result<usize, StoreError> {
     let columns = Columns::of(checks);
     let done = sqlx::query!(
-        "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code)
-         select slot_at, started_at, $1, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome::outcome, cause::cause, code
-         from unnest($2::timestamptz[], $3::timestamptz[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::text[], $11::int2[])
-              as c (slot_at, started_at, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code)
+        "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code, detail)
+         select slot_at, started_at, $1, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome::outcome, cause::cause, code, detail
+         from unnest($2::timestamptz[], $3::timestamptz[], $4::int4[], $5::int4[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::text[], $11::int2[], $12::text[])
+              as c (slot_at, started_at, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code, detail)
          on conflict do nothing",
         batch_id,
         &columns.slot_at,
@@ -214,6 +216,7 @@ async fn insert(connection: &mut PgConnection, batch_id: i64, checks: &[Check]) 
         &columns.outcome,
         &columns.cause as &[Option<String>],
         &columns.code as &[Option<i16>],
+        &columns.detail as &[Option<String>],
     )
     .execute(connection)
     .await?;

@@ -24,6 +24,8 @@ pub struct CheckRow {
     pub code: Option<i16>,
     /// To the response head, microseconds.
     pub elapsed_us: Option<i32>,
+    /// Which assertion failed and what was seen, where that is the cause.
+    pub detail: Option<String>,
 }
 
 /// A row before its two labels are an outcome.
@@ -35,6 +37,7 @@ struct Raw {
     cause: Option<String>,
     code: Option<i16>,
     elapsed_us: Option<i32>,
+    detail: Option<String>,
 }
 
 impl TryFrom<Raw> for CheckRow {
@@ -48,6 +51,7 @@ impl TryFrom<Raw> for CheckRow {
             outcome: crate::outcome(&row.outcome, row.cause.as_deref())?,
             code: row.code,
             elapsed_us: row.elapsed_us,
+            detail: row.detail,
         })
     }
 }
@@ -124,7 +128,7 @@ async fn in_order(
     let rows = sqlx::query_as!(
         Raw,
         r#"select slot_at, target_id as "target_id: TargetId", started_at,
-                  outcome::text as "outcome!", cause::text as cause, code, elapsed_us
+                  outcome::text as "outcome!", cause::text as cause, code, elapsed_us, detail
            from check_result
            where slot_at >= $1 and slot_at <= $3 and (slot_at, target_id) > ($1, $2)
            order by slot_at, target_id
@@ -152,10 +156,10 @@ async fn of_each(
     let rows = sqlx::query_as!(
         Raw,
         r#"select slot_at as "slot_at!", target_id as "target_id!: TargetId", started_at,
-                  outcome::text as "outcome!", cause::text as cause, code, elapsed_us
+                  outcome::text as "outcome!", cause::text as cause, code, elapsed_us, detail
            from unnest($1::int4[]) as wanted (id)
            cross join lateral (
-               select slot_at, target_id, started_at, outcome, check_result.cause, code, elapsed_us
+               select slot_at, target_id, started_at, outcome, check_result.cause, code, elapsed_us, detail
                from check_result
                where target_id = wanted.id and slot_at >= $2 and slot_at <= $4
                  and (slot_at, target_id) > ($2, $3)
@@ -223,7 +227,7 @@ pub async fn newest(
     // Index: check_result_pkey backwards, from the newest partition on until there are enough.
     let rows = sqlx::query!(
         r#"select slot_at, target_id as "target_id: TargetId", started_at, outcome::text as "outcome!",
-                  cause::text as cause, code, elapsed_us, dns_us, connect_us, first_byte_us
+                  cause::text as cause, code, elapsed_us, detail, dns_us, connect_us, first_byte_us
            from check_result
            where target_id = $1
            order by slot_at desc
@@ -244,6 +248,7 @@ pub async fn newest(
                 cause: row.cause,
                 code: row.code,
                 elapsed_us: row.elapsed_us,
+                detail: row.detail,
             };
             Ok(TimedCheck { check: check.try_into()?, dns_us, connect_us, first_byte_us })
         })

@@ -458,6 +458,8 @@ pub struct Failure {
     pub code: Option<i16>,
     /// To the response head, microseconds.
     pub elapsed_us: Option<i32>,
+    /// Which assertion failed and what was seen, where that is the cause.
+    pub detail: Option<String>,
 }
 
 /// Failures of an incident's endpoint around its beginning: of each kind the last
@@ -475,13 +477,13 @@ pub async fn failures(
     // Index: check_result_pkey.
     let mut failures = sqlx::query_as!(
         Failure,
-        r#"select at as "at!", cause, code, elapsed_us from (
-               (select coalesce(started_at, slot_at) as at, cause::text as cause, code, elapsed_us
+        r#"select at as "at!", cause, code, elapsed_us, detail from (
+               (select coalesce(started_at, slot_at) as at, cause::text as cause, code, elapsed_us, detail
                 from check_result
                 where target_id = $1 and slot_at >= $2 and slot_at <= $3 and outcome = 'down'
                 order by slot_at desc limit $5)
                union all
-               (select coalesce(started_at, slot_at), cause::text, code, elapsed_us
+               (select coalesce(started_at, slot_at), cause::text, code, elapsed_us, detail
                 from check_result
                 where target_id = $1 and slot_at > $3 and slot_at <= $4 and outcome = 'down'
                 order by slot_at limit $5)
@@ -518,6 +520,7 @@ pub async fn failures(
         cause: None,
         code: Some(row.status),
         elapsed_us: None,
+        detail: None,
     }));
     failures.sort_by_key(|failure| failure.at);
     Ok(failures)

@@ -1,8 +1,9 @@
 //! The list of targets: what a worker applies from its configuration, and finding one by key.
 
 use chrono::{DateTime, Utc};
+use common::expect::Secrets;
 use common::{Source, TargetId, TargetSpec};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sqlx::{Acquire, PgConnection};
 
 use crate::{StoreError, services};
@@ -117,6 +118,7 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
     let degraded: Vec<i32> =
         list.iter().map(|target| i32::try_from(target.degraded_after.as_millis()).unwrap_or(i32::MAX)).collect();
     let expected: Vec<String> = list.iter().map(expected_ranges).collect();
+    let expectations: Vec<Option<Value>> = list.iter().map(expectations).collect();
     let fresh: Vec<bool> = list.iter().map(|target| target.connection == common::Connection::Fresh).collect();
     let labels: Vec<Value> = list
         .iter()
@@ -127,24 +129,26 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
         .collect();
     let sources: Vec<String> = list.iter().map(|target| target.source.label().to_owned()).collect();
     sqlx::query!(
-        "insert into target (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expect_status, connection, labels, source)
+        "insert into target (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expect_status, connection, labels, source, expectations)
          select key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, string_to_array(expected, ','),
-                (case when fresh then 'fresh' else 'reuse' end)::target_connection, labels, source::target_source
-         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::bool[], $11::jsonb[], $12::text[])
-              as list (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expected, fresh, labels, source)
+                (case when fresh then 'fresh' else 'reuse' end)::target_connection, labels, source::target_source, expectations
+         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::bool[], $11::jsonb[], $12::text[], $13::jsonb[])
+              as list (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expected, fresh, labels, source, expectations)
          order by key
          on conflict (key) do update set
              name = excluded.name, url = excluded.url, method = excluded.method, headers = excluded.headers,
              interval_ms = excluded.interval_ms, timeout_ms = excluded.timeout_ms, degraded_ms = excluded.degraded_ms,
              expect_status = excluded.expect_status, connection = excluded.connection, labels = excluded.labels,
-             source = excluded.source, deleted_at = null, updated_at = clock_timestamp(),
+             source = excluded.source, expectations = excluded.expectations, deleted_at = null, updated_at = clock_timestamp(),
              due_since = case when target.deleted_at is null and target.interval_ms = excluded.interval_ms
                               then target.due_since else clock_timestamp() end
          where (target.name, target.url, target.method, target.headers, target.interval_ms, target.timeout_ms,
-                target.degraded_ms, target.expect_status, target.connection, target.labels, target.source)
+                target.degraded_ms, target.expect_status, target.connection, target.labels, target.source,
+                target.expectations)
             is distinct from
                (excluded.name, excluded.url, excluded.method, excluded.headers, excluded.interval_ms, excluded.timeout_ms,
-                excluded.degraded_ms, excluded.expect_status, excluded.connection, excluded.labels, excluded.source)
+                excluded.degraded_ms, excluded.expect_status, excluded.connection, excluded.labels, excluded.source,
+                excluded.expectations)
             or target.deleted_at is not null",
         keys,
         &names,
@@ -158,6 +162,7 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
         &fresh,
         &labels,
         &sources,
+        &expectations as &[Option<Value>],
     )
     .execute(connection)
     .await?;
@@ -171,6 +176,16 @@ fn header_names(target: &TargetSpec) -> Value {
 
 fn expected_ranges(target: &TargetSpec) -> String {
     target.expect_status.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// Null for a target that asserts nothing.
+fn expectations(target: &TargetSpec) -> Option<Value> {
+    if target.expect.is_empty() {
+        return None;
+    }
+    let secrets = Secrets::of(target);
+    let each: Vec<_> = target.expect.iter().map(|one| one.to_json(&|text| secrets.hide(text))).collect();
+    Some(json!({ "all": each }))
 }
 
 /// The targets of a URL as written, also those no longer probed.

@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::expect::TextTest;
 use common::target::micros_to_utc;
-use common::{Cause, Check, Outcome, Phases, Shard, Slot, Source, StatusRange, TargetId, TargetSpec, TargetUrl};
+use common::{
+    Cause, Check, Expectation, Outcome, Phases, Shard, Slot, Source, StatusRange, TargetId, TargetSpec, TargetUrl,
+};
 use proptest::prelude::*;
 use sqlx::PgPool;
 use store::batches::{self, Gap, GapReason, Written};
@@ -43,6 +46,7 @@ fn check(target: i32, second: i64, outcome: Outcome) -> Check {
             connect_us: is_verdict.then_some(300),
             first_byte_us: is_verdict.then_some(1_100),
         },
+        detail: None,
     }
 }
 
@@ -182,7 +186,7 @@ async fn two_writers_of_the_same_slots_leave_one_row_each_and_true_rollups() {
 async fn a_slot_without_a_partition_is_refused_whole_and_named() {
     let db = database().await;
     let far = check(1, 40 * 86_400, Outcome::Up);
-    let error = write(&db.pool, &[check(1, 0, Outcome::Up), far]).await.unwrap_err();
+    let error = write(&db.pool, &[check(1, 0, Outcome::Up), far.clone()]).await.unwrap_err();
     assert!(matches!(error, StoreError::NoPartition(_)), "{error:?}");
     let day = far.slot.at().date_naive();
     partitions::ensure(&db.pool, day, day).await.unwrap();
@@ -374,6 +378,54 @@ async fn no_secret_of_a_target_reaches_the_database() {
     let row: String = sqlx::query_scalar("select to_jsonb(t)::text from target t").fetch_one(&db.pool).await.unwrap();
     assert!(!row.contains("s3cret"), "{row}");
     assert!(row.contains("authorization") && row.contains("http://example.org/") && row.contains("301"), "{row}");
+}
+
+#[tokio::test]
+async fn assertions_are_kept_with_their_target_and_without_its_secrets() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let mut spec = target("a");
+    let kept = || sqlx::query_scalar::<_, Option<String>>("select expectations::text from target").fetch_one(&db.pool);
+    targets::apply(&mut connection, "w", &SOURCES, std::slice::from_ref(&spec), 1).await.unwrap();
+    assert_eq!(kept().await.unwrap(), None);
+    spec.expect = vec![
+        Expectation::Latency(std::time::Duration::from_millis(500)),
+        Expectation::Body(TextTest::Contains("has s3cret in it".to_owned())),
+    ];
+    targets::apply(&mut connection, "w", &SOURCES, std::slice::from_ref(&spec), 1).await.unwrap();
+    assert_eq!(
+        kept().await.unwrap().unwrap(),
+        r#"{"all": [{"latency": "500ms"}, {"body": {"contains": "has *** in it"}}]}"#
+    );
+    spec.expect.clear();
+    targets::apply(&mut connection, "w", &SOURCES, std::slice::from_ref(&spec), 1).await.unwrap();
+    assert_eq!(kept().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_an_assertion_saw_is_kept_with_its_check_and_comes_with_a_late_one() {
+    let db = database().await;
+    let failed = |target, second, detail: &str| Check {
+        detail: Some(detail.into()),
+        ..check(target, second, Outcome::Down(Cause::Assertion))
+    };
+    write(&db.pool, &[failed(1, 0, "first"), check(1, 10, Outcome::Missed), check(1, 20, Outcome::Up)]).await.unwrap();
+    // Again, with another word; and late, for the slot that was missed.
+    let written =
+        write(&db.pool, &[failed(1, 0, "again"), failed(1, 10, "late"), failed(1, 20, "never")]).await.unwrap();
+    assert_eq!((written.inserted, written.replaced, written.ignored), (0, 1, 2));
+    let expected = [Some("first"), Some("late"), None];
+
+    let mut connection = db.pool.acquire().await.unwrap();
+    let (from, until) = (micros_to_utc(NOON_US - 1), micros_to_utc(NOON_US + 60_000_000));
+    let all = checks::window(&mut connection, None, (from, TargetId(0)), until, 10).await.unwrap();
+    assert_eq!(all.iter().map(|row| row.detail.as_deref()).collect::<Vec<_>>(), expected);
+    let scope = Scope { targets: Some(vec![1]), active: 1, rate: 0.1 };
+    let own = checks::window(&mut connection, Some(&scope), (from, TargetId(0)), until, 10).await.unwrap();
+    assert_eq!(own, all);
+    let newest = checks::newest(&mut connection, TargetId(1), 10).await.unwrap();
+    assert_eq!(newest.iter().rev().map(|row| row.check.detail.as_deref()).collect::<Vec<_>>(), expected);
+    assert_rollups_equal_rows(&db.pool).await;
 }
 
 #[tokio::test]

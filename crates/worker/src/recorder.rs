@@ -25,6 +25,10 @@ pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
 /// … or when this many checks wait.
 pub const FLUSH_ROWS: usize = 5_000;
 
+/// Beyond so many results that wait, what an assertion saw is not kept: the bound on
+/// results is one on memory only as long as each of them is small.
+const MOST_DETAILS: usize = 50_000;
+
 /// A flush that takes longer is given up and tried again; writing is idempotent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -66,8 +70,11 @@ impl Intake {
 
     /// Takes a result. Never waits: over the bound the oldest result is given up
     /// and its slot becomes part of a gap.
-    pub fn push(&self, check: Check) {
+    pub fn push(&self, mut check: Check) {
         let mut waiting = self.waiting();
+        if waiting.queue.len() >= MOST_DETAILS {
+            check.detail = None;
+        }
         waiting.queue.push_back(check);
         if waiting.queue.len() > self.bound
             && let Some(oldest) = waiting.queue.pop_front()
@@ -275,4 +282,25 @@ pub(crate) async fn flush(pool: &PgPool, worker_id: &str, checks: &[Check], gaps
         batches::write_gaps(&mut connection, gaps).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{Cause, Outcome, Slot};
+
+    use super::*;
+
+    #[test]
+    fn what_an_assertion_saw_is_kept_while_few_results_wait() {
+        let intake = Intake::new(usize::MAX);
+        let failed = |n: usize| Check {
+            outcome: Outcome::Down(Cause::Assertion),
+            detail: Some("body contains \"ok\": is empty".into()),
+            ..Check::missed(TargetId(1), Slot(n as i64))
+        };
+        (0..MOST_DETAILS + 10).for_each(|n| intake.push(failed(n)));
+        let waiting = intake.waiting();
+        assert_eq!(waiting.queue.len(), MOST_DETAILS + 10);
+        assert_eq!(waiting.queue.iter().filter(|check| check.detail.is_some()).count(), MOST_DETAILS);
+    }
 }

@@ -275,6 +275,7 @@ impl<P: Probe> Schedule<P> {
     fn record(&mut self, done: Done) {
         let Done { target: index, slot, slow, probed } = done;
         let timed_out = probed.outcome == Outcome::Down(common::Cause::Timeout);
+        let is_assertion = probed.outcome == Outcome::Down(common::Cause::Assertion);
         let target = &mut self.targets[index];
         target.tell(&probed);
         self.shared.stats.ended(probed.outcome);
@@ -291,6 +292,7 @@ impl<P: Probe> Schedule<P> {
             code: probed.code,
             elapsed_us: probed.elapsed_us,
             phases: probed.phases,
+            detail: probed.detail.filter(|_| is_assertion).map(Arc::from),
         });
         let mut steps = std::mem::take(&mut self.steps);
         let ended = Ended { target: index, slot, slow, timed_out };

@@ -28,6 +28,7 @@ fn check(target: i32, second: i64, outcome: Outcome) -> Check {
         code: None,
         elapsed_us: None,
         phases: Phases::default(),
+        detail: None,
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Cause, Check, Interval, Outcome, Slot, Source, TargetId, TargetSpec, TargetUrl};
+use common::expect::TextTest;
+use common::{Cause, Check, Expectation, Interval, Outcome, Slot, Source, TargetId, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use sqlx::PgPool;
 use store::pool::{self, PoolSettings};
@@ -70,6 +71,29 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within 30 s: {what}");
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_assertion_is_stored_with_what_was_seen() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let contains = |text: &str| Expectation::Body(TextTest::Contains(text.to_owned()));
+    let fine = TargetSpec { expect: vec![contains("ok")], ..target(&server, "/ok") };
+    let wrong = TargetSpec { expect: vec![contains("articles")], ..target(&server, "/status/200") };
+    let worker = Running::start(&db.url, vec![fine, wrong]);
+    eventually("both are checked", async || {
+        count(&db.pool, "outcome = 'up'").await > 0 && count(&db.pool, "cause = 'assertion'").await > 0
+    })
+    .await;
+    worker.stop().await.unwrap();
+    let details: Vec<(String, Option<String>)> = sqlx::query_as(
+        "select distinct outcome::text, detail from check_result where outcome in ('up', 'down') order by 1",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    let seen = Some(r#"body contains "articles": is "200\n""#.to_owned());
+    assert_eq!(details, [("down".to_owned(), seen), ("up".to_owned(), None)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

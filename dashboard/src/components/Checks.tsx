@@ -65,7 +65,7 @@ export function Checks(props: { checks: Check[] }): JSX.Element {
                     </time>
                   </th>
                   <td>
-                    <State is={check.outcome} words={check.cause === null ? check.outcome : `${check.outcome}: ${check.cause}`} />
+                    <State is={check.outcome} words={check.cause === null ? check.outcome : `${check.outcome}: ${check.detail ?? check.cause}`} />
                   </td>
                   <td>{check.code ?? "–"}</td>
                   <td>{milliseconds(check.elapsed_ms)}</td>

@@ -99,7 +99,7 @@ function Detail(props: { data: IncidentDetail }): JSX.Element {
                     <th scope="row">
                       <Moment at={failure.at} ago={false} />
                     </th>
-                    <td>{failure.cause ?? "–"}</td>
+                    <td>{failure.detail ?? failure.cause ?? "–"}</td>
                     <td>{failure.code ?? "–"}</td>
                     <td>{milliseconds(failure.elapsed_ms)}</td>
                   </tr>

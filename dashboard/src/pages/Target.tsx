@@ -120,4 +120,3 @@ function Detail(props: { data: TargetDetail }): JSX.Element {
     </>
   );
 }
-

@@ -28,6 +28,7 @@ fn check(target: i32, at: DateTime<Utc>, outcome: Outcome) -> Check {
         },
         elapsed_us: outcome.is_verdict().then_some(if outcome == Outcome::Degraded { 812_000 } else { 12_345 }),
         phases: Phases::default(),
+        detail: None,
     }
 }
 

@@ -135,6 +135,10 @@ struct Failed {
     code: Option<i16>,
     /// In milliseconds; null for a posted request.
     elapsed_ms: Option<f64>,
+    /// Which assertion failed and what was seen instead; only there where that is the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    detail: Option<String>,
 }
 
 /// Incidents
@@ -257,6 +261,7 @@ impl From<Failure> for Failed {
             cause: failure.cause,
             code: failure.code,
             elapsed_ms: failure.elapsed_us.map(milliseconds),
+            detail: failure.detail,
         }
     }
 }

@@ -257,6 +257,7 @@ mod tests {
                     code,
                     elapsed_us: outcome.is_verdict().then_some(900),
                     phases: Phases::default(),
+                    detail: None,
                 }
             })
             .collect();

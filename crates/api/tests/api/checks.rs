@@ -1,5 +1,5 @@
 use chrono::Utc;
-use common::{Cause, Outcome};
+use common::{Cause, Check, Outcome};
 use serde_json::Value;
 use store::testing::TestDb;
 
@@ -40,6 +40,25 @@ async fn the_window_holds_every_outcome_and_nothing_older() {
 
     assert_eq!(outcomes(&api.json("/api/v1/checks?window=60s").await), ["missed", "unknown"]);
     assert_eq!(outcomes(&api.json("/api/v1/checks?window=1h&target=b").await), ["missed"]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_assertion_says_which_and_what_was_seen() {
+    let db = TestDb::new().await;
+    let now = Utc::now().timestamp_micros();
+    let seen = "json $.queue < 100: is 250";
+    let failed = Check { detail: Some(seen.into()), ..check(1, now - 10_000_000, Outcome::Down(Cause::Assertion)) };
+    store(&db, &[failed, check(1, now - 20_000_000, Outcome::Up)]).await;
+    let api = TestApi::start(&db.url).await;
+    let checks = api.json("/api/v1/checks").await;
+    assert_eq!(checks["response"][0].get("detail"), None, "only where there is one");
+    assert_eq!(
+        (&checks["response"][1]["cause"], &checks["response"][1]["detail"]),
+        (&"assertion".into(), &seen.into())
+    );
+    let target = api.json("/api/v1/targets/a").await;
+    assert_eq!(target["last_checks"][0]["detail"], seen);
     api.stop().await;
 }
 

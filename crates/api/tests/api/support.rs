@@ -101,6 +101,7 @@ pub(crate) fn check(target: i32, slot_us: i64, outcome: Outcome) -> Check {
         },
         elapsed_us: is_verdict.then_some(12_345),
         phases: Phases::default(),
+        detail: None,
     }
 }
 

@@ -18,9 +18,9 @@ pub(super) struct Expected(BTreeMap<(TargetId, i64), Check>);
 impl Expected {
     pub(super) fn deliver(&mut self, checks: &[Check]) {
         for check in checks {
-            let known = self.0.entry((check.target_id, check.slot.0)).or_insert(*check);
+            let known = self.0.entry((check.target_id, check.slot.0)).or_insert_with(|| check.clone());
             if check.outcome.is_verdict() && !known.outcome.is_verdict() {
-                *known = *check;
+                *known = check.clone();
             }
         }
     }
