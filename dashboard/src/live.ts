@@ -171,6 +171,7 @@ export class Live {
     }
     if (frame.type === "error") {
       if (frame.code === "not_found") this.around.onProblem(new Problem(404, "Not found", frame.message));
+      if (frame.code === "bad_parameter") this.around.onProblem(new Problem(400, "Nothing can be asked like that", frame.message));
       return;
     }
     const name = nameOf({ ...frame.query, subscribe: frame.view, key: frame.key } as View);

@@ -3,10 +3,13 @@
 import { expect, test } from "vitest";
 import delta from "../contract/delta.json";
 import error from "../contract/error.json";
+import mapSample from "../contract/map.json";
 import overview from "../contract/overview.json";
 import snapshot from "../contract/snapshot.json";
+import tableSample from "../contract/table.json";
 import { columns, sentence, share } from "../src/format";
-import type { Frame, NamedWindow, Overview } from "../src/model";
+import { CELLS, tally } from "../src/map";
+import type { Frame, NamedWindow, Overview, TablePage, TargetMap } from "../src/model";
 import { apply } from "../src/sequence";
 import { holes, ofOverview } from "../src/series";
 
@@ -65,4 +68,22 @@ test("the delta of the contract fits its snapshot", () => {
   }
   expect(after.windows.map((window) => window.name)).toEqual(before.windows.map((window) => window.name));
   expect(error.type).toBe("error");
+});
+
+test("the table has every member that the page reads, and the map a cell for each of its rows", () => {
+  const page = tableSample as unknown as TablePage;
+  expect(Object.keys(page).sort()).toEqual(["as_of", "found", "page", "page_size", "pages", "rows", "total"]);
+  for (const row of page.rows)
+    expect(Object.keys(row).sort()).toEqual(
+      [
+        "cause", "checked_at", "code", "elapsed_ms", "failed_1h", "failed_5m", "group", "interval_ms", "key", "labels", "name", "state", "url",
+      ].sort(),
+    );
+  const map = mapSample as unknown as TargetMap;
+  expect(map.groups.reduce((sum, group) => sum + group.n, 0)).toBe(map.cells.length);
+  // The same fleet: the order is that of groups, and a target that is up has a cell of its own kind if it failed lately.
+  const byGroup = [...page.rows].sort((a, b) => (a.group < b.group ? -1 : 1));
+  expect(map.groups.map((group) => group.name)).toEqual(byGroup.map((row) => row.group));
+  expect([...map.cells].map((cell) => CELLS[Number(cell)]?.is)).toEqual(byGroup.map((row) => row.state));
+  expect(tally(map.cells).reduce((sum, n) => sum + n, 0)).toBe(page.total);
 });
