@@ -13,7 +13,7 @@ mod report;
 mod request;
 mod service;
 mod target;
-mod tree;
+pub mod tree;
 mod watch;
 
 use std::collections::HashMap;
@@ -25,10 +25,10 @@ use common::TargetSpec;
 
 use crate::targets::{Defaults, TargetList};
 use expand::Sources;
-use fields::{Fields, quoted};
-pub use report::ConfigErrors;
-use report::{Path, Report};
-use tree::{Node, Place, Value};
+pub use fields::{Fields, open_text, quoted};
+pub use report::{ConfigErrors, Path, Report};
+pub use request::RESERVED_HEADERS;
+pub use tree::{Entry, Kind, Node, Place, SyntaxError, Value};
 pub use watch::Watch;
 
 /// The largest file that is read, in bytes.
@@ -108,14 +108,7 @@ fn parse_with(
     defaults: &Defaults,
     sources: &Sources,
 ) -> Result<TargetList, ConfigErrors> {
-    if text.len() > MAX_BYTES {
-        return Err(ConfigErrors::whole(format_args!("{name}: is over 16 MiB")));
-    }
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let byte = error.valid_up_to();
-        ConfigErrors::whole(format_args!("{name}: not UTF-8 at byte {byte}"))
-    })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = utf8(name, text)?;
     let mut report = Report::new(name, mode);
     let mut list = TargetList::default();
     match tree::parse(text) {
@@ -131,6 +124,21 @@ fn parse_with(
     }
     list.warnings = report.finish()?;
     Ok(list.digested())
+}
+
+/// A file's bytes as text, without a byte order mark.
+///
+/// # Errors
+/// More than [`MAX_BYTES`], or not UTF-8.
+pub fn utf8<'t>(name: &str, text: &'t [u8]) -> Result<&'t str, ConfigErrors> {
+    if text.len() > MAX_BYTES {
+        return Err(ConfigErrors::whole(format_args!("{name}: is over 16 MiB")));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let byte = error.valid_up_to();
+        ConfigErrors::whole(format_args!("{name}: not UTF-8 at byte {byte}"))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 const NO_TARGETS: &str = "no targets defined (an explicit [] is valid)";

@@ -12,16 +12,18 @@ const SHOWN_CHARS: usize = 120;
 
 /// A mapping and where it is. A field that is wrong reads as absent after it was
 /// reported: a report with an error discards whatever was read.
-pub(crate) struct Fields<'t> {
-    pub(crate) node: &'t Node,
-    pub(crate) path: Path,
+pub struct Fields<'t> {
+    /// The mapping itself.
+    pub node: &'t Node,
+    /// Where in the tree it is.
+    pub path: Path,
     entries: &'t [Entry],
 }
 
 impl<'t> Fields<'t> {
     /// The fields of `node`. Reports anything but a mapping (`what` says which),
     /// keys that are no text, and keys that come twice.
-    pub(crate) fn of(node: &'t Node, path: Path, what: &str, report: &mut Report) -> Option<Self> {
+    pub fn of(node: &'t Node, path: Path, what: &str, report: &mut Report) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
             report.error(node.at, &path, format_args!("expected {what}, found {}", node.value.kind()));
             return None;
@@ -44,18 +46,18 @@ impl<'t> Fields<'t> {
     }
 
     /// Every entry with a text for a key, in the order written.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&'t str, &'t Entry)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&'t str, &'t Entry)> {
         let entries = self.entries;
         entries.iter().filter_map(|entry| entry.key.as_deref().map(|key| (key, entry)))
     }
 
     /// The value of a field, if the mapping has it.
-    pub(crate) fn get(&self, name: &str) -> Option<&'t Node> {
+    pub fn get(&self, name: &str) -> Option<&'t Node> {
         self.entries().find_map(|(key, entry)| (key == name).then_some(&entry.value))
     }
 
     /// Reports the fields that are none of `known`: a service refuses them.
-    pub(crate) fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
+    pub fn refuse_unknown(&self, known: &[&str], report: &mut Report) {
         for (key, entry) in self.entries() {
             if known.contains(&key) {
                 continue;
@@ -69,7 +71,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A scalar field read by `read`, whose error goes after the value. A secret one is not shown.
-    pub(crate) fn value<T, E: Display>(
+    pub fn value<T, E: Display>(
         &self,
         name: &str,
         what: &str,
@@ -83,7 +85,7 @@ impl<'t> Fields<'t> {
     }
 
     /// A scalar field that people see wherever it is used, so that it takes no secret.
-    pub(crate) fn open_value<T, E: Display>(
+    pub fn open_value<T, E: Display>(
         &self,
         name: &str,
         what: &str,
@@ -97,7 +99,7 @@ impl<'t> Fields<'t> {
 
 /// The text of a scalar that people see; anything else is reported as not being `what`,
 /// and a secret as out of place.
-pub(crate) fn open_text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
+pub fn open_text<'t>(node: &'t Node, path: &Path, what: &str, report: &mut Report) -> Option<&'t str> {
     if node.template.is_some() {
         report.error(
             node.at,
@@ -125,7 +127,7 @@ pub(crate) fn shown(node: &Node, text: &str) -> String {
 }
 
 /// A value for people: quoted, escaped, not too long.
-pub(crate) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     format!("{:?}", shorten(text, SHOWN_CHARS))
 }
 

@@ -23,13 +23,14 @@ impl ConfigErrors {
     }
 
     /// A problem with the file as a whole.
-    pub(crate) fn whole(problem: impl Display) -> Self {
+    pub fn whole(problem: impl Display) -> Self {
         Self { lines: vec![problem.to_string()] }
     }
 }
 
 /// Collects problems while a file is read.
-pub(crate) struct Report<'n> {
+#[derive(Debug)]
+pub struct Report<'n> {
     name: &'n str,
     mode: Mode,
     errors: Vec<(Place, String)>,
@@ -39,7 +40,8 @@ pub(crate) struct Report<'n> {
 }
 
 impl<'n> Report<'n> {
-    pub(crate) fn new(name: &'n str, mode: Mode) -> Self {
+    /// A report on the file of this name, without a problem so far.
+    pub fn new(name: &'n str, mode: Mode) -> Self {
         Self { name, mode, errors: Vec::new(), warnings: Vec::new(), spoilt: HashSet::new() }
     }
 
@@ -49,7 +51,7 @@ impl<'n> Report<'n> {
     }
 
     /// Notes what makes the file unusable. `message` must show no secret.
-    pub(crate) fn error(&mut self, at: Place, path: &Path, message: impl Display) {
+    pub fn error(&mut self, at: Place, path: &Path, message: impl Display) {
         if self.spoilt.contains(&at) {
             return;
         }
@@ -58,19 +60,19 @@ impl<'n> Report<'n> {
     }
 
     /// Notes what is accepted but probably not meant. `message` must show no secret.
-    pub(crate) fn warning(&mut self, at: Place, path: &Path, message: impl Display) {
+    pub fn warning(&mut self, at: Place, path: &Path, message: impl Display) {
         let line = self.line(at, path, message);
         self.warnings.push((at, line));
     }
 
     /// Notes that a value could not be had at all. What follows from that is not noted.
-    pub(crate) fn spoilt(&mut self, at: Place, path: &Path, message: impl Display) {
+    pub fn spoilt(&mut self, at: Place, path: &Path, message: impl Display) {
         self.error(at, path, message);
         self.spoilt.insert(at);
     }
 
     /// Notes what a service must not start with, and a single run may.
-    pub(crate) fn strict(&mut self, at: Place, path: &Path, message: impl Display) {
+    pub fn strict(&mut self, at: Place, path: &Path, message: impl Display) {
         match self.mode {
             Mode::Service => self.error(at, path, message),
             Mode::OneOff => self.warning(at, path, message),
@@ -89,7 +91,10 @@ impl<'n> Report<'n> {
     }
 
     /// The warnings, or all errors if there is one.
-    pub(crate) fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+    ///
+    /// # Errors
+    /// Every error noted.
+    pub fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
         if self.errors.is_empty() {
             Ok(in_order(&mut self.warnings))
         } else {
@@ -105,18 +110,21 @@ fn in_order(lines: &mut Vec<(Place, String)>) -> Vec<String> {
 
 /// Where in the tree a value is: `targets[3].interval`.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Path(String);
+pub struct Path(String);
 
 impl Path {
-    pub(crate) fn root() -> Self {
+    /// The document itself.
+    pub fn root() -> Self {
         Self::default()
     }
 
-    pub(crate) fn index(&self, index: usize) -> Self {
+    /// An item of the list at this path.
+    pub fn index(&self, index: usize) -> Self {
         Self(format!("{}[{index}]", self.0))
     }
 
-    pub(crate) fn field(&self, name: &str) -> Self {
+    /// A field of the mapping at this path.
+    pub fn field(&self, name: &str) -> Self {
         let name = name.escape_debug();
         Self(if self.0.is_empty() { name.to_string() } else { format!("{}.{name}", self.0) })
     }

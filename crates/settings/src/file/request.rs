@@ -13,7 +13,7 @@ use super::tree::{Node, Value};
 /// request or break the connection.
 ///
 /// Source: RFC 9110, section 7.6.1 (hop-by-hop), 7.2 (`Host`), 8.6 (`Content-Length`).
-const RESERVED_HEADERS: [&str; 11] = [
+pub const RESERVED_HEADERS: [&str; 11] = [
     "connection",
     "content-length",
     "host",

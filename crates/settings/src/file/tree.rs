@@ -11,9 +11,11 @@ use serde_saphyr::{Error, Location, MessageFormatter, Spanned, UserMessageFormat
 
 /// Line and column of a value, both from 1; zeros where it is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub(crate) struct Place {
-    pub(crate) line: u64,
-    pub(crate) column: u64,
+pub struct Place {
+    /// The line, from 1.
+    pub line: u64,
+    /// The column, from 1.
+    pub column: u64,
 }
 
 impl From<Location> for Place {
@@ -24,28 +26,34 @@ impl From<Location> for Place {
 
 /// One value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) at: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it stands; for an alias, where it is used.
+    pub at: Place,
+    /// What stands there.
+    pub value: Value,
     /// For a scalar with secrets filled in: the text that names them instead.
-    pub(crate) template: Option<String>,
+    pub template: Option<String>,
 }
 
 /// One key and its value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// `None` for a key that is no scalar.
-    pub(crate) key: Option<String>,
-    pub(crate) key_at: Place,
-    pub(crate) value: Node,
+    pub key: Option<String>,
+    /// Where the key stands.
+    pub key_at: Place,
+    /// The value and its place.
+    pub value: Node,
 }
 
+/// What stands at a place.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     /// Nothing, `~` or `null`.
     Null,
     /// The text as written, and what YAML takes it for.
     Scalar(String, Kind),
+    /// The items in the order written.
     List(Vec<Node>),
     /// The entries as written, also those that share a key.
     Map(Vec<Entry>),
@@ -53,15 +61,18 @@ pub(crate) enum Value {
 
 /// What YAML takes a scalar for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Quoted, or nothing else.
     Text,
+    /// A number.
     Number,
+    /// `true`, `false`, or what YAML 1.1 has for them.
     Bool,
 }
 
 impl Value {
     /// The kind of value, with its article, for "expected …, found …".
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Scalar(_, Kind::Text) => "a text",
@@ -75,18 +86,23 @@ impl Value {
 
 /// Why a text is not one YAML document. The message shows nothing of the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SyntaxError {
-    pub(crate) at: Option<Place>,
-    pub(crate) message: String,
+pub struct SyntaxError {
+    /// Where, if the parser knows.
+    pub at: Option<Place>,
+    /// What is wrong.
+    pub message: String,
     /// Whether it helps to see what stands there.
-    pub(crate) is_local: bool,
+    pub is_local: bool,
 }
 
 /// Reads one YAML document. An empty one is [`Value::Null`].
 ///
 /// Nesting, aliases and size are bounded, so that a hostile file is refused
 /// before it takes much time or memory.
-pub(crate) fn parse(text: &str) -> Result<Node, SyntaxError> {
+///
+/// # Errors
+/// [`SyntaxError`] with the place, if the text is no YAML, more than one document, or too large.
+pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             // A target needs five levels; recursion goes as deep as this.

@@ -1,0 +1,113 @@
+//! Texts of the written file: literal text and references to variables.
+
+/// A text whose parts are known to be literal or a reference.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Text {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    /// What stands between `${` and `}`.
+    Reference(String),
+}
+
+impl Text {
+    pub(crate) fn literal(text: impl Into<String>) -> Self {
+        Self::default().and(text)
+    }
+
+    /// A reference to a variable, or to a file as `file:PATH`.
+    pub(crate) fn reference(name: impl Into<String>) -> Self {
+        Self { pieces: vec![Piece::Reference(name.into())] }
+    }
+
+    /// The same with literal text behind it.
+    pub(crate) fn and(mut self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        match self.pieces.last_mut() {
+            Some(Piece::Literal(last)) => last.push_str(&text),
+            _ if text.is_empty() => {}
+            _ => self.pieces.push(Piece::Literal(text)),
+        }
+        self
+    }
+
+    /// The same with another text behind it.
+    pub(crate) fn join(self, other: Self) -> Self {
+        other.pieces.into_iter().fold(self, |mut text, piece| match piece {
+            Piece::Literal(literal) => text.and(literal),
+            reference @ Piece::Reference(_) => {
+                text.pieces.push(reference);
+                text
+            }
+        })
+    }
+
+    /// The text, if there is no reference in it.
+    pub(crate) fn as_literal(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The names of the variables it refers to.
+    pub(crate) fn references(&self) -> impl Iterator<Item = &str> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Reference(name) => Some(name.as_str()),
+            Piece::Literal(_) => None,
+        })
+    }
+
+    /// The text with something harmless where its references are, to try its form.
+    pub(crate) fn sample(&self) -> String {
+        self.fold(|literal| literal.to_owned(), |_| "x".to_owned())
+    }
+
+    /// As the file has it: `$` before `{` is doubled where it means no reference.
+    pub(crate) fn written(&self) -> String {
+        self.fold(|literal| literal.replace("${", "$${"), |name| format!("${{{name}}}"))
+    }
+
+    /// As people see it: references as they are written, literal text as it is.
+    pub(crate) fn shown(&self) -> String {
+        self.fold(|literal| literal.to_owned(), |name| format!("${{{name}}}"))
+    }
+
+    /// Each literal part changed by `change`.
+    pub(crate) fn map(self, mut change: impl FnMut(String) -> String) -> Self {
+        let pieces = self.pieces.into_iter().map(|piece| match piece {
+            Piece::Literal(text) => Piece::Literal(change(text)),
+            reference @ Piece::Reference(_) => reference,
+        });
+        Self { pieces: pieces.collect() }
+    }
+
+    fn fold(&self, literal: impl Fn(&str) -> String, reference: impl Fn(&str) -> String) -> String {
+        self.pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Literal(text) => literal(text),
+                Piece::Reference(name) => reference(name),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_looks_like_a_reference_is_written_so_that_it_is_none() {
+        let text = Text::literal("a ${b} $c ").join(Text::reference("D")).and("/e");
+        assert_eq!(text.written(), "a $${b} $c ${D}/e");
+        assert_eq!(text.sample(), "a ${b} $c x/e");
+        assert_eq!(text.references().collect::<Vec<_>>(), ["D"]);
+        assert_eq!(text.as_literal(), None);
+        assert_eq!(Text::literal("").as_literal(), Some(""));
+    }
+}
