@@ -2,6 +2,7 @@
 //! it holds no logic of its own.
 
 mod check;
+mod import;
 mod input;
 mod plan;
 mod replay;
@@ -16,6 +17,7 @@ use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 
 use check::CheckArgs;
+use import::ImportArgs;
 use plan::PlanArgs;
 use replay::ReplayArgs;
 use up::UpArgs;
@@ -62,6 +64,9 @@ enum Command {
     /// Find the incidents in a recorded stream of requests and changes, or in access logs
     #[command(after_help = replay::EXAMPLES)]
     Replay(Box<ReplayArgs>),
+    /// Write a file of targets from a configuration of gatus, uptime-kuma or Prometheus with the blackbox exporter
+    #[command(after_help = import::EXAMPLES)]
+    Import(ImportArgs),
     /// Start something to watch, a service that fails now and then or on request; or write a stream for replay
     Demo {
         #[command(flatten)]
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         Some(Command::Check(args)) => check::main(&args),
         Some(Command::Plan(args)) => plan::main(&args),
         Some(Command::Replay(args)) => replay::main(&args),
+        Some(Command::Import(args)) => exit_code(import::run(&args)),
         Some(Command::Demo { log, what }) => exit_code(run_demo(&log, what)),
     }
 }
