@@ -420,7 +420,10 @@ fn an_unusable_file_is_refused_with_all_its_problems_and_nothing_is_requested_c0
     for empty in ["", "# nothing yet\n", "version: 1\n"] {
         refused(empty, &["no targets defined (an explicit [] is valid)"]);
     }
-    refused("- name: a\n  headers: {x: \"s3cret\n", &["list.yaml:2:16: not valid YAML: unclosed quote"]);
+    refused(
+        "- name: a\n  headers: {x: \"s3cret\n",
+        &["list.yaml:2:16: not valid YAML: unclosed quote", "    headers: {·: \"······", "                 ^"],
+    );
     refused("- {name: a, url: 'URL'}\n---\n- b\n", &["list.yaml:3:1: one document expected, second starts at line 2"]);
     refused("- {name: a, name: b, url: 'URL'}\n", &["list.yaml:1:13: [0].name: is given twice: line 1 and line 1"]);
     refused("oops", &["list.yaml:1:1: expected a list of targets, found a text"]);
