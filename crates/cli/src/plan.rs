@@ -132,7 +132,7 @@ struct Changed {
 #[derive(Debug, Serialize)]
 struct Field {
     field: &'static str,
-    /// Null for headers.
+    /// Null for headers and assertions.
     from: Option<String>,
     to: Option<String>,
 }
@@ -168,7 +168,7 @@ async fn compare(connection: &mut PgConnection, list: &TargetList) -> Result<Dif
             .into_iter()
             .filter(|(name, value)| now.fields.get(name) != Some(value))
             .map(|(field, to)| match field {
-                "headers" => Field { field, from: None, to: None },
+                "headers" | "expect" => Field { field, from: None, to: None },
                 _ => Field { field, from: now.fields.get(field).cloned(), to: Some(to) },
             })
             .collect();

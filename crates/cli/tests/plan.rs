@@ -34,7 +34,7 @@ services:
   - {name: shop, objective: 99, endpoints: [POST /orders]}
 targets:
   - {name: a, url: 'http://a/', headers: {X-A: canary-header}}
-  - {name: b, url: 'http://b/', service: shop, method: POST, body: canary-body}
+  - {name: b, url: 'http://b/', service: shop, method: POST, body: canary-body, expect: {body: {contains: ok, not_contains: no}}}
   - {name: c, url: 'http://me:canary-password@c/?k=v', labels: {team: x}}
 ";
 
@@ -88,7 +88,7 @@ services:
   - {name: shop, objective: 99.9, window: 1h, owner: {name: Shop team}}
 targets:
   - {name: a, url: 'http://a/', interval: 30s, headers: {X-B: '${TOKEN}'}}
-  - {name: b, url: 'http://b/${TOKEN}?k=${TOKEN}', service: shop, method: POST, body: canary-body}
+  - {name: b, url: 'http://b/${TOKEN}?k=${TOKEN}', service: shop, method: POST, body: canary-body, expect: {body: {contains: fine}}}
   - {name: d, url: 'http://d/'}
 ";
     fs::write(&file, after).unwrap();
@@ -99,7 +99,7 @@ targets:
         [
             "+ target d",
             "~ target a: headers changed, interval 10s → 30s",
-            "~ target b: url http://b/ → http://b/${TOKEN}?k=${TOKEN}",
+            "~ target b: expect changed, url http://b/ → http://b/${TOKEN}?k=${TOKEN}",
             "- target c (its history stays)",
             "~ endpoint POST b: 99 % over 5m, of shop → 99.9 % over 1h, of shop",
             "~ endpoint POST /orders: 99 % over 5m, of shop → 90 % over 5m, of shop",

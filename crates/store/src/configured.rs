@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::{ServiceSpec, TargetSpec};
+use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -31,11 +32,26 @@ pub fn fields(target: &TargetSpec) -> BTreeMap<&'static str, String> {
         ("timeout", milliseconds(i32::try_from(target.timeout.as_millis()).unwrap_or(i32::MAX))),
         ("degraded_after", milliseconds(i32::try_from(target.degraded_after.as_millis()).unwrap_or(i32::MAX))),
         ("expect_status", target.expect_status.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")),
+        ("expect", canonical(crate::targets::expectations(target).as_ref())),
         ("connection", if target.connection == common::Connection::Fresh { "fresh" } else { "reuse" }.to_owned()),
         ("labels", list(target.labels.iter().map(|(name, value)| format!("{name}: {value}")))),
     ]);
     fields.extend(target.service.clone().map(|service| ("service", service)));
     fields
+}
+
+/// Assertions as a text, the same for the same: Postgres has an order of its own for keys.
+fn canonical(value: Option<&Value>) -> String {
+    match value {
+        None => String::new(),
+        Some(Value::Object(entries)) => {
+            list(entries.iter().map(|(key, value)| format!("{key:?}: {}", canonical(Some(value)))))
+        }
+        Some(Value::Array(items)) => {
+            format!("[{}]", items.iter().map(|item| canonical(Some(item))).collect::<Vec<_>>().join(", "))
+        }
+        Some(other) => other.to_string(),
+    }
 }
 
 fn milliseconds(milliseconds: i32) -> String {
@@ -57,7 +73,7 @@ pub async fn targets(connection: &mut PgConnection) -> Result<Vec<Target>, Store
     let rows = sqlx::query!(
         r#"select t.key, t.name, t.url, t.method, t.interval_ms, t.timeout_ms, t.degraded_ms,
                   array_to_string(t.expect_status, ',') as "expect_status!", t.connection::text as "connection!",
-                  t.source::text as "source!", s.name as "service?",
+                  t.source::text as "source!", t.expectations, s.name as "service?",
                   array(select jsonb_object_keys(t.headers)) as "headers!",
                   array(select l.key || ': ' || l.value from jsonb_each_text(t.labels) l) as "labels!"
            from target t
@@ -80,6 +96,7 @@ pub async fn targets(connection: &mut PgConnection) -> Result<Vec<Target>, Store
                 ("timeout", milliseconds(row.timeout_ms)),
                 ("degraded_after", milliseconds(row.degraded_ms)),
                 ("expect_status", row.expect_status),
+                ("expect", canonical(row.expectations.as_ref())),
                 ("connection", row.connection),
                 ("labels", list(row.labels.into_iter())),
             ]);

@@ -179,7 +179,7 @@ fn expected_ranges(target: &TargetSpec) -> String {
 }
 
 /// Null for a target that asserts nothing.
-fn expectations(target: &TargetSpec) -> Option<Value> {
+pub(crate) fn expectations(target: &TargetSpec) -> Option<Value> {
     if target.expect.is_empty() {
         return None;
     }
