@@ -1,13 +1,13 @@
 /** Many targets on little room: compact rows a page at a time, and a map of all of them. */
 
 import { createMemo, createSignal, For, Show, type JSX } from "solid-js";
-import { milliseconds, sentence, short } from "../format";
+import { milliseconds, sentence } from "../format";
 import { CELLS } from "../map";
 import type { Group, State as StateName, TargetRow } from "../model";
 import { targetPath } from "../router";
 import { CellMap, type Named } from "./CellMap";
 import { Pages, Table } from "./lists";
-import { Age, Share, State } from "./small";
+import { Age, Name, Share, State } from "./small";
 
 /** More rows than this are shown page by page: a page of text, and few enough nodes. */
 const PAGE = 50;
@@ -49,8 +49,8 @@ export function TargetRows(props: { targets: TargetRow[] }): JSX.Element {
               {(row) => (
                 <tr>
                   <th scope="row">
-                    <a href={targetPath(key)} title={row().name}>
-                      {short(row().name)}
+                    <a href={targetPath(key)} title={row().name} aria-label={row().name}>
+                      <Name of={row().name} />
                     </a>
                   </th>
                   <td>

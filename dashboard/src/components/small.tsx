@@ -1,7 +1,7 @@
 /** Small things that every page uses. */
 
-import { createSignal, Show, type JSX, type ParentProps } from "solid-js";
-import { clock, count, duration, MARKS, share, utc } from "../format";
+import { createMemo, createSignal, Show, type JSX, type ParentProps } from "solid-js";
+import { clock, count, duration, MARKS, share, short, utc } from "../format";
 import type { Problem } from "../live";
 import type { Failed } from "../model";
 import { now } from "../state";
@@ -81,3 +81,18 @@ export const Figure = (props: { name: string; value: number | string; warn?: boo
     <dd>{typeof props.value === "number" ? count(props.value) : props.value}</dd>
   </div>
 );
+
+/** Of a name that finds no room the middle is left out: URLs of one host differ at their end. */
+export function Name(props: { of: string }): JSX.Element {
+  const ends = createMemo(() => {
+    const letters = [...short(props.of)];
+    const cut = letters.length > 30 ? letters.length - 14 : letters.length;
+    return [letters.slice(0, cut).join(""), letters.slice(cut).join("")];
+  });
+  return (
+    <>
+      <span class="begin">{ends()[0]}</span>
+      {ends()[1]}
+    </>
+  );
+}

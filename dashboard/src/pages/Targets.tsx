@@ -4,8 +4,8 @@ import { createMemo, For, Show, type JSX } from "solid-js";
 import { Filters } from "../components/Filters";
 import { FleetMap } from "../components/FleetMap";
 import { Pages, Table } from "../components/lists";
-import { Age, Share, State, Title, Waiting } from "../components/small";
-import { count, milliseconds, period, short } from "../format";
+import { Age, Name, Share, State, Title, Waiting } from "../components/small";
+import { count, milliseconds, period } from "../format";
 import { nameOf } from "../live";
 import type { TablePage, TableRow } from "../model";
 import { heldOrder } from "../order";
@@ -89,8 +89,8 @@ const why = (row: TableRow): string =>
 const Row = (props: { row: TableRow; isGone: boolean }): JSX.Element => (
   <tr classList={{ gone: props.isGone }} title={props.isGone ? "On another page now" : undefined}>
     <th scope="row">
-      <a href={targetPath(props.row.key)} title={props.row.url}>
-        {short(props.row.name)}
+      <a href={targetPath(props.row.key)} title={props.row.url} aria-label={props.row.name}>
+        <Name of={props.row.name} />
       </a>
     </th>
     <td>
