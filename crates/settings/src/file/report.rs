@@ -28,12 +28,23 @@ impl ConfigErrors {
     }
 }
 
+/// One problem of a value that came as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where: a JSON pointer (RFC 6901).
+    pub pointer: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
 /// Collects problems while a file is read.
 #[derive(Debug)]
 pub struct Report<'n> {
     name: &'n str,
     mode: Mode,
     errors: Vec<(Place, String)>,
+    /// The same, for whoever has no lines.
+    findings: Vec<Finding>,
     warnings: Vec<(Place, String)>,
     /// Values that nothing more is said about.
     spoilt: HashSet<Place>,
@@ -42,7 +53,7 @@ pub struct Report<'n> {
 impl<'n> Report<'n> {
     /// A report on the file of this name, without a problem so far.
     pub fn new(name: &'n str, mode: Mode) -> Self {
-        Self { name, mode, errors: Vec::new(), warnings: Vec::new(), spoilt: HashSet::new() }
+        Self { name, mode, errors: Vec::new(), findings: Vec::new(), warnings: Vec::new(), spoilt: HashSet::new() }
     }
 
     /// Who reads the file.
@@ -55,8 +66,10 @@ impl<'n> Report<'n> {
         if self.spoilt.contains(&at) {
             return;
         }
-        let line = self.line(at, path, message);
+        let message = message.to_string();
+        let line = self.line(at, path, &message);
         self.errors.push((at, line));
+        self.findings.push(Finding { pointer: path.pointer.clone(), message });
     }
 
     /// Notes what is accepted but probably not meant. `message` must show no secret.
@@ -84,10 +97,15 @@ impl<'n> Report<'n> {
         if at != Place::default() {
             line.push_str(&format!(":{}:{}", at.line, at.column));
         }
-        if !path.0.is_empty() {
+        if !path.text.is_empty() {
             line.push_str(&format!(": {path}"));
         }
         format!("{line}: {message}")
+    }
+
+    /// Every error noted, in the order found.
+    pub(crate) fn findings(self) -> Vec<Finding> {
+        self.findings
     }
 
     /// The warnings, or all errors if there is one.
@@ -108,9 +126,12 @@ fn in_order(lines: &mut Vec<(Place, String)>) -> Vec<String> {
     lines.drain(..).map(|(_, line)| line).collect()
 }
 
-/// Where in the tree a value is: `targets[3].interval`.
+/// Where in the tree a value is: `targets[3].interval`, or `/targets/3/interval`.
 #[derive(Debug, Clone, Default)]
-pub struct Path(String);
+pub struct Path {
+    text: String,
+    pointer: String,
+}
 
 impl Path {
     /// The document itself.
@@ -120,18 +141,21 @@ impl Path {
 
     /// An item of the list at this path.
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        Self { text: format!("{}[{index}]", self.text), pointer: format!("{}/{index}", self.pointer) }
     }
 
     /// A field of the mapping at this path.
     pub fn field(&self, name: &str) -> Self {
-        let name = name.escape_debug();
-        Self(if self.0.is_empty() { name.to_string() } else { format!("{}.{name}", self.0) })
+        let shown = name.escape_debug();
+        Self {
+            text: if self.text.is_empty() { shown.to_string() } else { format!("{}.{shown}", self.text) },
+            pointer: format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1")),
+        }
     }
 }
 
 impl Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
