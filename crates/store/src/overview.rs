@@ -32,6 +32,8 @@ pub struct Overview {
     pub labels: Value,
     /// `env`, `file` or `api`.
     pub source: String,
+    /// Counts the changes of its configuration, from 1.
+    pub version: i64,
     /// When it was first configured.
     pub created_at: DateTime<Utc>,
     /// The newest verdict's outcome; `None` before the first of the last day.
@@ -61,7 +63,7 @@ pub async fn list(
     Ok(sqlx::query_as!(
         Overview,
         r#"select t.target_id as "target_id: TargetId", t.key, t.name, t.url, t.method, t.interval_ms, t.timeout_ms,
-                  t.degraded_ms, t.expect_status, t.labels, t.source::text as "source!", t.created_at,
+                  t.degraded_ms, t.expect_status, t.labels, t.source::text as "source!", t.version, t.created_at,
                   newest.outcome as "outcome?", newest.cause as "cause?", newest.code as "code?",
                   newest.elapsed_us as "elapsed_us?", newest.started_at as "checked_at?"
            from target t

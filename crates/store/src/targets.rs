@@ -52,7 +52,7 @@ pub async fn apply(
     sqlx::query!("select pg_advisory_xact_lock($1)", LOCK).execute(&mut *transaction).await?;
 
     let keys: Vec<String> = list.iter().map(|target| target.key.clone()).collect();
-    upsert(&mut transaction, list, &keys).await?;
+    upsert(&mut transaction, list, &keys, None).await?;
 
     let sources: Vec<String> = sources.iter().map(|source| source.label().to_owned()).collect();
     sqlx::query!("update worker set config_digest = $2 where worker_id = $1", worker_id, digest)
@@ -108,7 +108,14 @@ pub(crate) async fn others_differ(
     .await?)
 }
 
-async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[String]) -> Result<(), StoreError> {
+/// Adds these, or makes those that exist be so. What was `posted` is kept with them; the slots
+/// of such a one are due a second later, so that workers know of it before the first is.
+pub(crate) async fn upsert(
+    connection: &mut PgConnection,
+    list: &[TargetSpec],
+    keys: &[String],
+    posted: Option<&str>,
+) -> Result<(), StoreError> {
     let names: Vec<String> = list.iter().map(|target| target.name.clone()).collect();
     let urls: Vec<String> = list.iter().map(|target| target.url.as_written().to_owned()).collect();
     let methods: Vec<String> = list.iter().map(|target| target.method.as_str().to_owned()).collect();
@@ -129,9 +136,10 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
         .collect();
     let sources: Vec<String> = list.iter().map(|target| target.source.label().to_owned()).collect();
     sqlx::query!(
-        "insert into target (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expect_status, connection, labels, source, expectations)
+        "insert into target (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expect_status, connection, labels, source, expectations, posted, due_since)
          select key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, string_to_array(expected, ','),
-                (case when fresh then 'fresh' else 'reuse' end)::target_connection, labels, source::target_source, expectations
+                (case when fresh then 'fresh' else 'reuse' end)::target_connection, labels, source::target_source, expectations, $14::text,
+                clock_timestamp() + case when $14::text is null then interval '0' else interval '1 second' end
          from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::int4[], $7::int4[], $8::int4[], $9::text[], $10::bool[], $11::jsonb[], $12::text[], $13::jsonb[])
               as list (key, name, url, method, headers, interval_ms, timeout_ms, degraded_ms, expected, fresh, labels, source, expectations)
          order by key
@@ -139,16 +147,17 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
              name = excluded.name, url = excluded.url, method = excluded.method, headers = excluded.headers,
              interval_ms = excluded.interval_ms, timeout_ms = excluded.timeout_ms, degraded_ms = excluded.degraded_ms,
              expect_status = excluded.expect_status, connection = excluded.connection, labels = excluded.labels,
-             source = excluded.source, expectations = excluded.expectations, deleted_at = null, updated_at = clock_timestamp(),
+             source = excluded.source, expectations = excluded.expectations, posted = excluded.posted, deleted_at = null,
+             updated_at = clock_timestamp(), version = target.version + 1,
              due_since = case when target.deleted_at is null and target.interval_ms = excluded.interval_ms
-                              then target.due_since else clock_timestamp() end
+                              then target.due_since else excluded.due_since end
          where (target.name, target.url, target.method, target.headers, target.interval_ms, target.timeout_ms,
                 target.degraded_ms, target.expect_status, target.connection, target.labels, target.source,
-                target.expectations)
+                target.expectations, target.posted)
             is distinct from
                (excluded.name, excluded.url, excluded.method, excluded.headers, excluded.interval_ms, excluded.timeout_ms,
                 excluded.degraded_ms, excluded.expect_status, excluded.connection, excluded.labels, excluded.source,
-                excluded.expectations)
+                excluded.expectations, excluded.posted)
             or target.deleted_at is not null",
         keys,
         &names,
@@ -163,6 +172,7 @@ async fn upsert(connection: &mut PgConnection, list: &[TargetSpec], keys: &[Stri
         &labels,
         &sources,
         &expectations as &[Option<Value>],
+        posted,
     )
     .execute(connection)
     .await?;

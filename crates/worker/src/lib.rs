@@ -14,6 +14,7 @@ pub mod leases;
 #[cfg(test)]
 mod model;
 pub mod plan;
+pub mod posted;
 pub mod probe;
 pub mod recorder;
 pub mod reload;

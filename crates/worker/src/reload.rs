@@ -1,11 +1,11 @@
 //! Reading the configuration file again while the worker runs: when it changes, and on
-//! SIGHUP.
+//! SIGHUP. And what is posted over the API, when that changes.
 //!
 //! A good file is applied as at the start, and then told to leases and schedule as a
 //! change, so that targets which are in both keep their slots. A bad one changes nothing
 //! but what is said of it: in the log, `/readyz`, `/api/v1/system` and metrics.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io::IsTerminal;
 use std::sync::atomic::Ordering;
@@ -16,11 +16,11 @@ use chrono::Utc;
 use common::{Shard, Source, TargetId, TargetSpec};
 use settings::file::Watch;
 use settings::{ConfigFile, TargetList};
-use store::targets::Applied;
+use store::targets::{Applied, Placed};
 use store::{PgPool, StoreError, services, targets};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -28,12 +28,16 @@ use crate::backfill::Due;
 use crate::config::{self, Config};
 use crate::housekeeping::Retention;
 use crate::leases::Roster;
+use crate::posted::Posted;
 use crate::schedule::Change;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
 /// The file is looked at this often, and read once it is the same at two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Reading what is posted takes no longer, or Postgres counts as being away.
+const POSTED_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Problems of one file that the log names; and how much of them others are told, in bytes.
 const MOST_PROBLEMS: usize = 100;
@@ -85,7 +89,7 @@ impl InUse {
 #[derive(Debug)]
 pub struct Current {
     list: TargetList,
-    ids: Vec<TargetId>,
+    placed: Vec<Placed>,
 }
 
 impl Current {
@@ -97,15 +101,24 @@ impl Current {
             digest: config.digest,
             ..TargetList::default()
         };
-        Self { list, ids: applied.placed.iter().map(|placed| placed.target_id).collect() }
+        Self { list, placed: applied.placed.clone() }
+    }
+
+    fn by_id(&self) -> HashMap<TargetId, &TargetSpec> {
+        self.placed.iter().map(|placed| placed.target_id).zip(&self.list.targets).collect()
+    }
+
+    /// What there is to probe: the list, and what is posted besides it.
+    pub(crate) fn with<'l>(&'l self, posted: &'l Posted) -> Vec<(Placed, &'l TargetSpec)> {
+        posted.besides(&self.list.targets, &self.placed)
     }
 }
 
-/// Keeps a worker's list what its file says.
+/// Keeps a worker's list what its file says, and what is posted.
 #[derive(Debug)]
 pub struct Reloader {
-    /// The file.
-    pub file: ConfigFile,
+    /// The file, if there is one.
+    pub file: Option<ConfigFile>,
     /// Connections.
     pub pool: PgPool,
     /// Who we are.
@@ -124,12 +137,32 @@ pub struct Reloader {
     pub in_use: InUse,
     /// The list in use.
     pub current: Current,
+    /// What is posted, as it is in use.
+    pub posted: Posted,
 }
 
 impl Reloader {
+    /// Watches file and database until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        if let Some(file) = self.file.clone() {
+            self.watch(file, &stop).await;
+        }
+        // Without a file, or where watching it has failed.
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look_at_posted() => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
     /// Watches the file until `stop`. A hang-up asks for it to be read at once; that of the
     /// terminal we were started from is a request to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    async fn watch(&mut self, file: ConfigFile, stop: &CancellationToken) {
         let mut hangups = match signal(SignalKind::hangup()) {
             Ok(hangups) => hangups,
             Err(error) => {
@@ -138,20 +171,20 @@ impl Reloader {
             }
         };
         let has_terminal = std::io::stdin().is_terminal();
-        let mut watch = Watch::new(vec![self.file.path.clone()]);
+        let mut watch = Watch::new(vec![file.path.clone()]);
         // What changed since it was read for the start is read now.
         let mut at_once = true;
         let mut waiting = None;
         loop {
-            let file = self.file.clone();
+            let read_from = file.clone();
             let looked = tokio::task::spawn_blocking(move || {
                 let is_new = watch.look() || at_once;
                 let read = is_new.then(|| {
                     watch.reading();
-                    file.read()
+                    read_from.read()
                 });
                 if let Some(Ok(list)) = &read {
-                    watch.set([vec![file.path.clone()], list.secret_files.clone()].concat());
+                    watch.set([vec![read_from.path.clone()], list.secret_files.clone()].concat());
                 }
                 (watch, read)
             });
@@ -161,7 +194,7 @@ impl Reloader {
             };
             watch = watched;
             match read {
-                Some(Ok(list)) => waiting = self.judge(list).or(waiting),
+                Some(Ok(list)) => waiting = self.judge(&file, list).or(waiting),
                 Some(Err(errors)) => self.refuse(errors.lines()),
                 None => {}
             }
@@ -170,6 +203,10 @@ impl Reloader {
                     () = stop.cancelled() => return,
                     waiting = self.apply(list) => waiting,
                 };
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.look_at_posted() => {}
             }
             at_once = tokio::select! {
                 () = stop.cancelled() => return,
@@ -189,11 +226,11 @@ impl Reloader {
 
     /// The list if it is to be applied. One that is in use already is not, and one that must
     /// not be is refused.
-    fn judge(&self, list: TargetList) -> Option<TargetList> {
-        if list.targets.is_empty() && !self.current.list.targets.is_empty() && !self.file.allow_empty {
+    fn judge(&self, file: &ConfigFile, list: TargetList) -> Option<TargetList> {
+        if list.targets.is_empty() && !self.current.list.targets.is_empty() && !file.allow_empty {
             self.refuse(&[format!(
                 "{}: no targets are left of {}; if that is meant, start with ALLOW_EMPTY=on (--allow-empty)",
-                self.file.path.display(),
+                file.path.display(),
                 self.current.list.targets.len(),
             )]);
             return None;
@@ -262,53 +299,95 @@ impl Reloader {
         Ok(applied)
     }
 
-    /// Tells leases and schedule, and waits until they work on it.
-    async fn adopt(&mut self, list: TargetList, applied: &Applied, now_us: i64) {
-        self.roster.set(due(&list.targets, applied));
-        let ids: Vec<TargetId> = applied.placed.iter().map(|placed| placed.target_id).collect();
-        let before: HashMap<TargetId, &TargetSpec> =
-            self.current.ids.iter().copied().zip(&self.current.list.targets).collect();
-        let (sender, done) = oneshot::channel();
-        let mut change = Change { removed: Vec::new(), set: Vec::new(), done: sender };
-        for (target, placed) in list.targets.iter().zip(&applied.placed) {
-            if before.get(&placed.target_id) != Some(&target) {
-                // One that another source had before may be due for long.
-                let since_us = placed.due_since.timestamp_micros().max(now_us);
-                change.set.push((placed.target_id, target.clone(), since_us));
+    /// Works on what is posted, if that has changed. While Postgres is away nothing has.
+    async fn look_at_posted(&mut self) {
+        let read = timeout(POSTED_DEADLINE, async {
+            let mut connection = store::pool::acquire(&self.pool).await?;
+            if !self.posted.is_old(&mut connection).await? {
+                return Ok(None);
             }
+            let now_us = self.shared.clock.now_us();
+            self.shared.changing_us.store(now_us, Ordering::Release);
+            let posted = self.posted.read_again(&mut connection).await?;
+            Ok::<_, StoreError>(Some((posted, now_us)))
+        });
+        match read.await {
+            Ok(Ok(Some((posted, now_us)))) => drop(self.turn(None, Some(posted), now_us).await),
+            Ok(Err(error)) if !error.is_transient() => warn!("cannot read what is posted: {error}"),
+            _ => {}
         }
-        let after: HashMap<TargetId, &TargetSpec> = ids.iter().copied().zip(&list.targets).collect();
-        change.removed = self.current.ids.iter().copied().filter(|id| !after.contains_key(id)).collect();
+        self.shared.changing_us.store(i64::MAX, Ordering::Release);
+    }
+
+    async fn adopt(&mut self, list: TargetList, applied: &Applied, now_us: i64) {
+        let digest = list.digest;
+        let next = Current { list, placed: applied.placed.clone() };
+        if let Some(old) = self.turn(Some(next), None, now_us).await {
+            say(&old, &self.current, applied);
+        }
+        self.in_use.set(digest, &self.shared.stats);
+    }
+
+    /// Tells leases and schedule of another list or of what else is posted, and waits until
+    /// they work on it. Returns the list there was, if it is another one now.
+    async fn turn(&mut self, next: Option<Current>, posted: Option<Posted>, now_us: i64) -> Option<Current> {
+        let (sender, done) = oneshot::channel();
+        let change = {
+            let before = self.current.with(&self.posted);
+            let (own, posted) = (next.as_ref().unwrap_or(&self.current), posted.as_ref().unwrap_or(&self.posted));
+            let after = own.with(posted);
+            self.roster.set(due(&after));
+            difference(&before, &after, now_us, sender)
+        };
         if self.changes.send(change).is_ok() {
             // Only a schedule that has ended does not answer.
             let _ = done.await;
         }
-        say(&before, &self.current.list, &after, &list, applied);
-        self.in_use.set(list.digest, &self.shared.stats);
-        self.current = Current { list, ids };
+        if let Some(posted) = posted {
+            self.posted = posted;
+        }
+        next.map(|next| std::mem::replace(&mut self.current, next))
     }
 }
 
+/// What the schedule has to be told.
+fn difference(
+    before: &[(Placed, &TargetSpec)],
+    after: &[(Placed, &TargetSpec)],
+    now_us: i64,
+    done: oneshot::Sender<()>,
+) -> Change {
+    let known: HashMap<TargetId, &TargetSpec> =
+        before.iter().map(|(placed, target)| (placed.target_id, *target)).collect();
+    let stay: HashSet<TargetId> = after.iter().map(|(placed, _)| placed.target_id).collect();
+    let mut change = Change { removed: Vec::new(), set: Vec::new(), done };
+    for (placed, target) in after {
+        if known.get(&placed.target_id) != Some(target) {
+            // One that another source had before may be due for long.
+            let since_us = placed.due_since.timestamp_micros().max(now_us);
+            change.set.push((placed.target_id, (*target).clone(), since_us));
+        }
+    }
+    change.removed = known.into_keys().filter(|id| !stay.contains(id)).collect();
+    change
+}
+
 /// What leases know of these targets.
-pub(crate) fn due(list: &[TargetSpec], applied: &Applied) -> Vec<Due> {
-    let due = |(target, placed): (&TargetSpec, &targets::Placed)| Due {
+pub(crate) fn due(list: &[(Placed, &TargetSpec)]) -> Vec<Due> {
+    let due = |(placed, target): &(Placed, &TargetSpec)| Due {
         target_id: placed.target_id,
         shard: Shard::of(&target.key),
         grid: target.grid(),
         timeout: target.timeout,
         since_us: placed.due_since.timestamp_micros(),
     };
-    list.iter().zip(&applied.placed).map(due).collect()
+    list.iter().map(due).collect()
 }
 
 /// A line for each difference, and one for all.
-fn say(
-    before: &HashMap<TargetId, &TargetSpec>,
-    old: &TargetList,
-    after: &HashMap<TargetId, &TargetSpec>,
-    new: &TargetList,
-    applied: &Applied,
-) {
+fn say(before: &Current, after: &Current, applied: &Applied) {
+    let (old, new) = (&before.list, &after.list);
+    let (before, after) = (before.by_id(), after.by_id());
     let (mut added, mut changed, mut removed) = (0, 0, 0);
     for (target, placed) in new.targets.iter().zip(&applied.placed) {
         let name = common::name_for_log(&target.name);

@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::health::{self, Health, Ready};
 use crate::leases::{Leases, Roster, Standing};
 use crate::plan::Limits;
+use crate::posted::Posted;
 use crate::probe::Prober;
 use crate::recorder::{self, Intake};
 use crate::reload::{self, Current, InUse, Reloader, names};
@@ -87,7 +88,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         config_error: None,
     };
     let prepared = until(&stop, prepare(&pool, &config, &first_report)).await;
-    let Some(applied) = prepared.transpose()? else { return Ok(()) };
+    let Some((applied, posted)) = prepared.transpose()? else { return Ok(()) };
     say_applied(&config, &applied);
 
     let shared = Shared {
@@ -101,8 +102,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     };
     in_use.set(config.digest, &shared.stats);
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let roster = Roster::new(reload::due(&config.targets, &applied));
-    let list = applied.placed.iter().map(|placed| placed.target_id).zip(config.targets.iter().cloned()).collect();
+    let current = Current::new(&config, &applied);
+    let probed = current.with(&posted);
+    let targets = probed.len();
+    let roster = Roster::new(reload::due(&probed));
+    let list = probed.into_iter().map(|(placed, target)| (placed.target_id, target.clone())).collect();
     let housekeeping = {
         let (pool, retention, standing) = (pool.clone(), config.retention, standing.clone());
         let clock = shared.clock.clone();
@@ -118,22 +122,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let leases =
         Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: roster.clone() };
     let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
-    let current = Current::new(&config, &applied);
-    let reload_task = config.file.map(|file| {
-        let reloader = Reloader {
-            file,
-            pool: pool.clone(),
-            worker_id: worker_id.clone(),
-            sources: config.sources,
-            retention: config.retention,
-            shared: shared.clone(),
-            roster,
-            changes,
-            in_use: in_use.clone(),
-            current,
-        };
-        tokio::spawn(reloader.run(stop.clone()))
-    });
+    let reloader = Reloader {
+        file: config.file,
+        pool: pool.clone(),
+        worker_id: worker_id.clone(),
+        sources: config.sources,
+        retention: config.retention,
+        shared: shared.clone(),
+        roster,
+        changes,
+        in_use: in_use.clone(),
+        current,
+        posted,
+    };
+    let reload_task = tokio::spawn(reloader.run(stop.clone()));
     let record_task = {
         let (pool, worker_id, ended) = (pool.clone(), worker_id.clone(), schedule_ended.clone());
         let Shared { intake, stats, .. } = shared.clone();
@@ -143,15 +145,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         let (pool, shared, ended) = (pool.clone(), shared.clone(), schedule_ended.clone());
         tokio::spawn(async move { report(&pool, &shared, first_report, &in_use, &ready, &ended).await })
     };
-    info!(targets = config.targets.len(), in_flight = limits.total, worker_id, "probing");
+    info!(targets, in_flight = limits.total, worker_id, "probing");
 
     let schedule_result = schedule.await;
     if stop.is_cancelled() {
         info!("stopping: writing the last results");
     }
-    if let Some(reload_task) = reload_task {
-        reload_task.await.context("reading the configuration again failed")?;
-    }
+    reload_task.await.context("reading the configuration again failed")?;
     lease_task.await.context("the lease task failed")?;
     housekeeping.await.context("keeping house failed")?;
     folding.await.context("following the batches failed")?;
@@ -183,12 +183,12 @@ async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Op
 }
 
 /// Waits for Postgres and the schema, makes partitions, applies the target list.
-async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> anyhow::Result<Applied> {
+async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> anyhow::Result<(Applied, Posted)> {
     // An api that starts beside us gets a moment to migrate before we complain.
     let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
     loop {
         let waiting_for = match attempt(pool, config, report).await {
-            Ok(Ok(applied)) => return Ok(applied),
+            Ok(Ok(prepared)) => return Ok(prepared),
             Ok(Err(waiting_for)) => waiting_for,
             Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_) | StoreError::Settings(_))) => {
                 return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {error}")).into());
@@ -211,7 +211,7 @@ async fn attempt(
     pool: &PgPool,
     config: &Config,
     report: &workers::Report,
-) -> Result<Result<Applied, String>, StoreError> {
+) -> Result<Result<(Applied, Posted), String>, StoreError> {
     pool::ping(pool).await?;
     let version = pool::schema_version(pool).await?.unwrap_or(0);
     if version < store::SCHEMA_VERSION {
@@ -227,7 +227,8 @@ async fn attempt(
     let Config { sources, targets: list, services, .. } = config;
     let applied = targets::apply(&mut connection, &report.worker_id, sources, list, report.config_digest).await?;
     store::services::apply(&mut connection, &report.worker_id, services, list, report.config_digest).await?;
-    Ok(Ok(applied))
+    let posted = Posted::default().read_again(&mut connection).await?;
+    Ok(Ok((applied, posted)))
 }
 
 fn say_applied(config: &Config, applied: &Applied) {
