@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
+use settings::file::Finding;
 use store::StoreError;
 use utoipa::ToSchema;
 
@@ -43,6 +44,14 @@ pub(crate) enum ApiError {
     MediaType(&'static str),
     /// 422: the body, or the part of it that a JSON pointer names, breaks a rule.
     Body { pointer: String, code: &'static str, message: String },
+    /// 422: parts of the body break these rules; a line for people on all of them.
+    Rules { detail: String, findings: Vec<Finding> },
+    /// 400: the body is not JSON; the message says from which byte on.
+    Json(String),
+    /// 412: it is not, or no longer, at the version that `If-Match` names.
+    Stale,
+    /// 428: it is there, and `If-Match` does not say which version of it was seen.
+    Unseen,
     /// 426: this path is for WebSockets.
     UpgradeRequired,
     /// 503: Postgres is away, or the migrations still run.
@@ -102,6 +111,16 @@ impl fmt::Display for ApiError {
 }
 
 impl ApiError {
+    /// Rules that a body breaks, one at least.
+    pub(crate) fn rules(findings: Vec<Finding>) -> Self {
+        let detail = match findings.as_slice() {
+            [one] if one.pointer.is_empty() => one.message.clone(),
+            [one] => format!("{}: {}", one.pointer, one.message),
+            all => format!("{} rules are broken: `errors` names them", all.len()),
+        };
+        Self::Rules { detail, findings }
+    }
+
     pub(crate) fn title(&self) -> &'static str {
         match self {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
@@ -114,7 +133,9 @@ impl ApiError {
             Self::Conflict(_) => "Conflict",
             Self::TooLarge(_) => "Too large",
             Self::MediaType(_) => "Unsupported media type",
-            Self::Body { .. } => "Invalid body",
+            Self::Body { .. } | Self::Rules { .. } | Self::Json(_) => "Invalid body",
+            Self::Stale => "Precondition failed",
+            Self::Unseen => "Precondition required",
             Self::UpgradeRequired => "Upgrade required",
             Self::Unavailable(_) => "Temporarily unavailable",
             Self::Internal(_) => "Internal error",
@@ -127,6 +148,8 @@ impl ApiError {
             | Self::TooMuch { message, .. }
             | Self::Header { message, .. }
             | Self::Body { message, .. }
+            | Self::Rules { detail: message, .. }
+            | Self::Json(message)
             | Self::Query(message)
             | Self::NotFound(message)
             | Self::Conflict(message)
@@ -137,22 +160,33 @@ impl ApiError {
             }
             Self::NoRoute => "there is nothing at this path",
             Self::MethodNotAllowed(_) => "this path has other methods: the header Allow names them",
+            Self::Stale => "it is not at the version that If-Match names: read it again",
+            Self::Unseen => {
+                "it exists: read it, and send its ETag as If-Match, or If-Match: * to replace whatever is there"
+            }
             Self::UpgradeRequired => "this path speaks WebSocket only: send `Upgrade: websocket`",
             Self::Unavailable(why) | Self::Forbidden(why) => why,
             Self::Internal(_) => "something went wrong on our side; the log has the reason under this request_id",
         }
     }
 
-    /// The part of the request that breaks a rule, where there is one.
-    fn violation(&self) -> Option<Violation<'_>> {
+    /// The parts of the request that break a rule.
+    fn violations(&self) -> Vec<Violation<'_>> {
         let (pointer, code, message) = match self {
             Self::Parameter { name, code, message } => (format!("query:{name}"), *code, message),
             Self::TooMuch { name, message } => (format!("query:{name}"), "too_much", message),
             Self::Header { name, message } => (format!("header:{name}"), "invalid_header", message),
             Self::Body { pointer, code, message } => (pointer.clone(), *code, message),
-            _ => return None,
+            Self::Json(message) => (String::new(), "bad_json", message),
+            Self::Rules { findings, .. } => {
+                let each = findings.iter();
+                return each
+                    .map(|one| Violation { pointer: one.pointer.clone(), code: "invalid", message: &one.message })
+                    .collect();
+            }
+            _ => return Vec::new(),
         };
-        Some(Violation { pointer, code, message })
+        vec![Violation { pointer, code, message }]
     }
 }
 
@@ -162,8 +196,10 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Query(_) => StatusCode::BAD_REQUEST,
-            Self::TooMuch { .. } | Self::Body { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Header { .. } => StatusCode::BAD_REQUEST,
+            Self::TooMuch { .. } | Self::Body { .. } | Self::Rules { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Stale => StatusCode::PRECONDITION_FAILED,
+            Self::Unseen => StatusCode::PRECONDITION_REQUIRED,
+            Self::Header { .. } | Self::Json(_) => StatusCode::BAD_REQUEST,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -205,7 +241,7 @@ impl ResponseError for ApiError {
             title: self.title(),
             status: status.as_u16(),
             detail: self.detail(),
-            errors: self.violation().into_iter().collect(),
+            errors: self.violations(),
             request_id,
         };
         let body = serde_json::to_string(&problem).unwrap_or_default();

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use actix_web::{FromRequest, Handler, Responder, ResponseError};
 use bytes::Bytes;
+use settings::file::Finding;
 use store::StoreError;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Parameter;
@@ -259,6 +260,49 @@ impl IntoResponses for TakesBody {
             problem(&ApiError::MediaType("send it as application/json"), "The body is of a type that is not read here"),
             problem(&broken, "The body breaks a rule; nothing is stored"),
         ])
+    }
+}
+
+/// What may be wrong with a target that is posted.
+pub(crate) struct TakesTarget;
+
+impl IntoResponses for TakesTarget {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let rule = Finding { pointer: "/interval".to_owned(), message: "\"5ms\" is below the minimum 1s".to_owned() };
+        let broken = ApiError::Json("the body is not JSON from byte 9 on: expected value".to_owned());
+        gather([
+            problem(&broken, "The body is not JSON or did not arrive, or a header breaks a rule"),
+            problem(&ApiError::TooLarge("a body has at most 8 MiB".to_owned()), "The body is too large"),
+            problem(&ApiError::MediaType("send the target as application/json"), "The body is not said to be JSON"),
+            problem(&ApiError::rules(vec![rule]), "The target breaks rules: all of them, with JSON pointers"),
+        ])
+    }
+}
+
+/// What may stand against a change of a target.
+pub(crate) struct ChangesTarget;
+
+impl IntoResponses for ChangesTarget {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let message = "the target \"home\" is named in URLS (source env): change it there";
+        let header = ApiError::Header {
+            name: "if-match",
+            message: "If-Match is the ETag of one answer, in its quotation marks, or *".to_owned(),
+        };
+        gather([
+            problem(&header, "A header breaks a rule, or the body is not JSON or did not arrive"),
+            problem(&ApiError::Conflict(message.to_owned()), "It belongs to another source"),
+            problem(&ApiError::Stale, "It is not at the version that `If-Match` names"),
+        ])
+    }
+}
+
+/// 428, where one has to say what one saw.
+pub(crate) struct Unseen;
+
+impl IntoResponses for Unseen {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        gather([problem(&ApiError::Unseen, "It exists, and `If-Match` is missing")])
     }
 }
 

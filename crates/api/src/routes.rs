@@ -13,6 +13,7 @@ mod live;
 mod metrics;
 mod overview;
 mod parameters;
+mod posted;
 mod public;
 mod reports;
 mod services;
@@ -43,6 +44,9 @@ pub(crate) fn each(routes: &mut impl Routes) {
     routes.add(live::__path_get, live::get);
     routes.add(targets::__path_list, targets::list);
     routes.add(targets::__path_get, targets::get);
+    routes.add(posted::__path_post, posted::post);
+    routes.add(posted::__path_put, posted::put);
+    routes.add(posted::__path_delete, posted::delete);
     routes.add(days::__path_get, days::get);
     routes.add(latency::__path_get, latency::get);
     routes.add(incidents::__path_list, incidents::list);

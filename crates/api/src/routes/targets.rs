@@ -1,5 +1,6 @@
 //! `GET /api/v1/targets` and `/api/v1/targets/{key}`: what is probed, and how it is.
 
+use actix_web::http::header::ETAG;
 use actix_web::{HttpResponse, web};
 use chrono::{DateTime, TimeDelta, Utc};
 use common::Cause;
@@ -63,7 +64,7 @@ pub(super) struct Page {
 
 /// What is probed, and how it is.
 #[derive(Serialize, ToSchema)]
-struct Target {
+pub(super) struct Target {
     /// Its stable identity: the name in a file, the URL in `URLS`.
     #[schema(example = "home")]
     key: String,
@@ -89,6 +90,8 @@ struct Target {
     #[schema(value_type = BTreeMap<String, String>, example = json!({"team": "shop"}))]
     labels: Value,
     source: Source,
+    /// Counts the changes of its configuration, from 1; what `If-Match` is compared with.
+    version: i64,
     /// When it was first configured.
     created_at: Moment,
     state: TargetState,
@@ -232,11 +235,20 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     operation_id = "target",
     tag = "Targets",
     params(("key" = String, Path, description = "The key of a target; percent-encoded, if it is a URL", example = "home")),
-    responses((status = 200, description = "The target", body = Detail), NotFound, AsksPostgres)
+    responses(
+        (status = 200, description = "The target", body = Detail,
+         headers(("ETag" = String, description = "The version of its configuration, for `If-Match`; not of what was seen of it"))),
+        NotFound, AsksPostgres
+    )
 )]
 pub(super) async fn get(state: web::Data<State>, key: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let detail = within(PATIENCE, async { detail(&mut *state.database().await?, &key, Utc::now()).await }).await?;
-    Ok(HttpResponse::Ok().json(detail))
+    Ok(HttpResponse::Ok().insert_header((ETAG, etag(detail.target.version))).json(detail))
+}
+
+/// The tag of a version of a target's configuration.
+pub(super) fn etag(version: i64) -> String {
+    format!("\"{version}\"")
 }
 
 /// What there is to say of a target.
@@ -264,7 +276,7 @@ pub(crate) async fn detail(connection: &mut PgConnection, key: &str, now: DateTi
 }
 
 impl Target {
-    fn new(row: Overview, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(row: Overview, now: DateTime<Utc>) -> Self {
         let often = (row.interval_ms, row.timeout_ms);
         Self {
             state: TargetState::new(row.outcome.as_deref(), row.checked_at, often, now),
@@ -282,6 +294,7 @@ impl Target {
                 "file" => Source::File,
                 _ => Source::Api,
             },
+            version: row.version,
             created_at: row.created_at.into(),
             last_check: row.checked_at.map(|checked_at| LastCheck {
                 timestamp: checked_at.into(),

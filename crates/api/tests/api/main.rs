@@ -10,6 +10,7 @@ mod incidents;
 mod live;
 mod metrics;
 mod openapi;
+mod posted;
 mod problems;
 mod public;
 mod status;
