@@ -69,7 +69,7 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
     let imported = read(args).map_err(|error| {
         let mut problems = settings::Problems::new();
-        error.lines().iter().flat_map(|line| line.lines()).for_each(|line| problems.line(line));
+        problems.file(&error);
         match problems.finish() {
             Err(problems) => problems,
             Ok(()) => SettingsError::one(error),

@@ -431,6 +431,7 @@ fn an_unusable_file_is_refused_with_all_its_problems_and_nothing_is_requested_c0
         "- {name: ok, url: 'URL'}\n- {name: a}\n- url: htp://me:s3cret@h/\n  name: ''\n- {name: b, url: 'http://:80'}\n\
          - {name: c, url: 'URL', method: GETT, timeout: 30sec, headers: {Host: s3cret}}\n",
         &[
+            "warning: list.yaml:6:3: [4].url: the same URL is watched twice: line 1 and line 6",
             "list.yaml:2:3: [1].url: is missing",
             "list.yaml:3:8: [2].url: \"htp://***@h/\" has the scheme \"htp\": only http and https are probed",
             "list.yaml:4:9: [2].name: \"\" is blank",

@@ -149,9 +149,7 @@ impl TargetArgs {
                 Some(list)
             }
             Err(errors) => {
-                for line in errors.lines().iter().flat_map(|problem| problem.lines()) {
-                    problems.line(line);
-                }
+                problems.file(&errors);
                 None
             }
         }

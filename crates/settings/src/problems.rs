@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use crate::file::ConfigErrors;
 use crate::urls::shorten;
 
 /// The longest piece of a wrong value that is shown, in characters.
@@ -56,6 +57,17 @@ impl Problems {
     /// Notes a problem in words of its own. Line breaks are made spaces.
     pub fn line(&mut self, problem: impl Display) {
         self.lines.push(problem.to_string().replace(['\n', '\r'], " "));
+    }
+
+    /// Notes everything that is wrong with a file, under what is only probably not meant.
+    pub fn file(&mut self, errors: &ConfigErrors) {
+        for warning in errors.warnings() {
+            self.line(format_args!("warning: {warning}"));
+        }
+        // Below broken YAML stand lines of the file, which stay lines.
+        for line in errors.lines().iter().flat_map(|problem| problem.lines()) {
+            self.line(line);
+        }
     }
 
     /// Whether nothing is wrong so far.

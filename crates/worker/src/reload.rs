@@ -195,7 +195,12 @@ impl Reloader {
             watch = watched;
             match read {
                 Some(Ok(list)) => waiting = self.judge(&file, list).or(waiting),
-                Some(Err(errors)) => self.refuse(errors.lines()),
+                Some(Err(errors)) => {
+                    for warning in errors.warnings() {
+                        warn!("{warning}");
+                    }
+                    self.refuse(errors.lines());
+                }
                 None => {}
             }
             if let Some(list) = waiting.take() {

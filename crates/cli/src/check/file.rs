@@ -27,9 +27,7 @@ pub(super) fn read(path: &Path, degraded_after: Duration, problems: &mut Problem
             Some(list.targets)
         }
         Err(errors) => {
-            for line in errors.lines().iter().flat_map(|problem| problem.lines()) {
-                problems.line(line);
-            }
+            problems.file(&errors);
             None
         }
     }

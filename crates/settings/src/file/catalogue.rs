@@ -109,9 +109,14 @@ fn c11_an_unknown_field_is_an_error_for_a_service_and_a_warning_for_once() {
              expect_status, connection",
         ]
     );
-    // Other mistakes are no better for once, and warnings do not hide among them.
+    // Other mistakes are no better for once, and warnings do not hide among them: they are told beside them.
     let errors = for_once("- {name: a, url: htp://a/, intervall: 1m}\n").unwrap_err();
     assert_eq!(errors.lines().len(), 1, "{errors}");
+    assert_eq!(errors.warnings(), ["c.yaml:1:28: [0].intervall: unknown field; did you mean `interval`?"]);
+    let mut problems = crate::Problems::new();
+    problems.file(&errors);
+    let told = problems.finish().unwrap_err();
+    assert!(told.lines()[0].starts_with("warning: c.yaml:1:28: ") && told.lines().len() == 2, "{told}");
 }
 
 #[test]

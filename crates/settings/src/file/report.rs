@@ -12,6 +12,7 @@ use super::tree::Place;
 #[error("{}", lines.join("\n"))]
 pub struct ConfigErrors {
     lines: Vec<String>,
+    warnings: Vec<String>,
 }
 
 impl ConfigErrors {
@@ -22,9 +23,14 @@ impl ConfigErrors {
         &self.lines
     }
 
+    /// What is accepted but probably not meant, in the same form: whoever mends the file wants to know all of it.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// A problem with the file as a whole.
     pub fn whole(problem: impl Display) -> Self {
-        Self { lines: vec![problem.to_string()] }
+        Self { lines: vec![problem.to_string()], warnings: Vec::new() }
     }
 }
 
@@ -108,15 +114,16 @@ impl<'n> Report<'n> {
         self.findings
     }
 
-    /// The warnings, or all errors if there is one.
+    /// The warnings.
     ///
     /// # Errors
-    /// Every error noted.
+    /// Every error noted, if there is one, and the warnings with them.
     pub fn finish(mut self) -> Result<Vec<String>, ConfigErrors> {
+        let warnings = in_order(&mut self.warnings);
         if self.errors.is_empty() {
-            Ok(in_order(&mut self.warnings))
+            Ok(warnings)
         } else {
-            Err(ConfigErrors { lines: in_order(&mut self.errors) })
+            Err(ConfigErrors { lines: in_order(&mut self.errors), warnings })
         }
     }
 }
