@@ -71,7 +71,8 @@ pub(crate) fn canonical_address(url: &TargetUrl) -> Option<&str> {
 /// The longest piece of a wrong URL that is shown, in characters.
 const SHOWN_CHARS: usize = 120;
 
-/// A wrong URL for people, with everything that could be user or password masked.
+/// A wrong URL for people, with everything that could be user or password masked, and without its query, where
+/// tokens stand.
 ///
 /// Where a URL does not parse nobody can say where its user info ends, so all up
 /// to the last `@` goes, and so does a port that is no number: it may be the
@@ -98,6 +99,10 @@ pub(crate) fn redact(text: &str) -> String {
                 _ => text.to_owned(),
             }
         }
+    };
+    let shown = match shown.find(['?', '#']) {
+        Some(at) if at + 1 < shown.len() => format!("{}***", &shown[..=at]),
+        _ => shown,
     };
     shorten(&shown, SHOWN_CHARS)
 }
@@ -152,6 +157,9 @@ mod tests {
             "http://u:s3cret with-a-space@",
             "http://u:@s3cret@[::1",
             "http://u:s3cret@h\u{7f}/",
+            "htp://h/?token=s3cret",
+            "http://h/x y?token=s3cret",
+            "http://h:0/#token=s3cret",
         ] {
             let wrong = parse(text).unwrap_err();
             let shown: String = wrong.iter().map(|(url, error)| format!("{url} {error}\n")).collect();
