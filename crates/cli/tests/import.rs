@@ -7,6 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use demo::faults::FaultServer;
+use serde_json::{Value, json};
+
 fn sample(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/import").join(name)
 }
@@ -55,6 +58,67 @@ fn every_sample_becomes_a_file_that_check_finds_nothing_wrong_with() {
 
         let again = lookout(&arguments, &[]);
         assert_eq!(again.status.code(), Some(2), "secrets are not written over a file");
+    }
+}
+
+#[test]
+fn what_gatus_watched_is_watched_by_check() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (file, output) = (directory.path().join("gatus.yaml"), directory.path().join("targets.yaml"));
+    let port = server.addr().port();
+    fs::write(
+        &file,
+        format!(
+            r#"
+default-endpoint: &defaults
+  group: core
+  interval: 5m
+  client: {{timeout: 10s}}
+  alerts: [{{type: slack, send-on-resolved: true}}]
+endpoints:
+  - name: front-end
+    <<: *defaults
+    url: "http://127.0.0.1:${{PORT}}/echo?token=canary-1"
+    headers: {{X-Probe: canary-2}}
+    conditions: ["[STATUS] == 200", "[BODY].method == GET", "[CERTIFICATE_EXPIRATION] > 48h"]
+  - name: back-end
+    <<: *defaults
+    url: "http://me:canary-3@127.0.0.1:{port}/ok"
+    conditions: ["[STATUS] < 300", "[BODY] == pat(*nothing of the kind*)", "canary-4"]
+  - name: gone
+    url: "http://127.0.0.1:{port}/status/404"
+    conditions: ["[STATUS] == any(200, 204)"]
+  - {{name: ping, url: "icmp://127.0.0.1", conditions: ["[CONNECTED] == true"]}}
+"#
+        ),
+    )
+    .unwrap();
+    let (file, output) = (file.display().to_string(), output.display().to_string());
+    let secrets = directory.path().join("env");
+    let ran = lookout(&["import", "gatus", &file, "-o", &output, "--secrets", secrets.to_str().unwrap()], &[]);
+    let said = text(&ran.stderr);
+    assert!(ran.status.success() && said.contains("3 targets written"), "{said}");
+
+    let port = port.to_string();
+    let found: Vec<(String, String)> = dotenvy::from_path_iter(&secrets).unwrap().map(Result::unwrap).collect();
+    let mut variables: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    variables.push(("PORT", &port));
+    let checked = lookout(&["check", "-f", "1", "-r", "1", "--format", "json", &output], &variables);
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
+    let report: Value = serde_json::from_str(text(&checked.stdout).lines().last().unwrap()).unwrap();
+    let of = |name: &str| {
+        let endpoints = report["endpoints"].as_array().unwrap();
+        let endpoint = endpoints.iter().find(|endpoint| endpoint["name"] == name).unwrap();
+        (endpoint["status"].clone(), endpoint["code"].clone(), endpoint["cause"].clone())
+    };
+    assert_eq!(of("front-end"), (json!("UP"), json!(200), Value::Null));
+    assert_eq!(of("back-end"), (json!("DOWN"), json!(200), json!("assertion")));
+    assert_eq!(of("gone"), (json!("DOWN"), json!(404), json!("status")));
+    // The secrets got where they belong, and nowhere else.
+    assert!(server.log().iter().any(|request| request.target == "/echo?token=canary-1"));
+    for shown in [said, fs::read_to_string(&output).unwrap(), text(&checked.stdout), text(&checked.stderr)] {
+        assert!(!shown.contains("canary-"), "{shown}");
     }
 }
 

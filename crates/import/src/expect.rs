@@ -113,19 +113,6 @@ impl Expect {
         });
         self.checks.len() < before
     }
-
-    /// The texts that answers are compared with.
-    pub(crate) fn texts(&self) -> impl Iterator<Item = &Text> {
-        let values = self.checks.iter().filter_map(|check| match check {
-            Check::Body(_, value) | Check::Json(_, _, value) | Check::Header(_, _, value) => Some(value),
-            // Only literal options are made into alternatives.
-            Check::Any(_) => None,
-        });
-        values.filter_map(|value| match value {
-            Value::Text(text) => Some(text),
-            Value::Plain(_) => None,
-        })
-    }
 }
 
 impl Check {

@@ -132,7 +132,7 @@ fn endpoint(fields: &Fields, output: &mut Output, report: &mut Report) {
     let mut unfit = None;
     for (node, condition) in fields.texts("conditions", report) {
         let place = place.at(node.at.line);
-        let field = format!("condition {}", source::shown(condition));
+        let field = format!("condition {}", condition::shown(condition));
         match conditions.add(condition) {
             Met::Carried => {}
             Met::Changed(how) => output.notes.changed(&place, &field, how),
@@ -170,7 +170,7 @@ fn kind(fields: &Fields, url: &str) -> Option<String> {
 fn pass_on(endpoint: &Endpoint, output: &mut Output) {
     let texts = [&endpoint.url].into_iter().chain(&endpoint.body);
     let headers = endpoint.headers.iter().map(|(_, value)| value);
-    for name in texts.chain(headers).chain(endpoint.expect.texts()).flat_map(Text::references) {
+    for name in texts.chain(headers).flat_map(Text::references) {
         output.secrets.passed_on(name, "as in gatus".to_owned());
     }
 }

@@ -75,11 +75,14 @@ impl Secrets {
 
     /// The value of a header, as it can be shown.
     pub(crate) fn header(&mut self, target: &str, name: &str, value: Text) -> Text {
-        let Some(literal) = value.as_literal() else {
-            // Somebody took care already.
+        if HARMLESS_HEADERS.contains(&name.to_lowercase().as_str()) {
             return value;
+        }
+        let Some(literal) = value.as_literal() else {
+            // Somebody took care already, at least of a part.
+            return self.rest(target, name, value);
         };
-        if literal.is_empty() || HARMLESS_HEADERS.contains(&name.to_lowercase().as_str()) {
+        if literal.is_empty() {
             return value;
         }
         if name.eq_ignore_ascii_case("authorization")
@@ -106,23 +109,50 @@ impl Secrets {
                 let literal = literal.to_owned();
                 self.hide(target, "body", literal)
             }
-            _ => body,
+            Some(_) => body,
+            None => body.replace(|literal, _| {
+                if holds_named_secret(&literal) { self.hide(target, "body", literal) } else { Text::literal(literal) }
+            }),
         }
     }
 
     /// The query of a URL, as it can be shown: `query` is what stands after the `?`.
-    pub(crate) fn query(&mut self, target: &str, query: &str) -> Text {
+    pub(crate) fn query(&mut self, target: &str, query: Text) -> Text {
         let mut text = Text::default();
-        for (index, pair) in query.split('&').enumerate() {
-            text = text.and(if index > 0 { "&" } else { "" });
-            text = match pair.split_once('=') {
-                Some((name, value)) if !value.is_empty() && is_secret_name(name) => {
-                    text.and(format!("{name}=")).join(self.hide(target, name, value.to_owned()))
-                }
-                _ => text.and(pair),
+        let mut rest = Some(query);
+        while let Some(query) = rest {
+            let (pair, more) = match query.split_once(|c| c == '&') {
+                Some((pair, _, more)) => (pair, Some(more)),
+                None => (query, None),
             };
+            text = text.join(match pair.split_once(|c| c == '=') {
+                Some((name, _, value)) if is_secret_name(&name.sample()) => {
+                    let part = name.sample();
+                    let value = match value.as_literal() {
+                        Some("") => value,
+                        Some(literal) => self.hide(target, &part, literal.to_owned()),
+                        None => self.rest(target, &part, value),
+                    };
+                    name.and("=").join(value)
+                }
+                _ => pair,
+            });
+            text = text.and(if more.is_some() { "&" } else { "" });
+            rest = more;
         }
         text
+    }
+
+    /// What a secret that has references holds besides them. A word before a reference, such as `Bearer ` or
+    /// `session=`, says what the reference is.
+    fn rest(&mut self, target: &str, part: &str, value: Text) -> Text {
+        value.replace(|literal, before_reference| {
+            let is_label = before_reference && literal.len() <= 16 && literal.ends_with([' ', '=', ':']);
+            if is_label || !literal.contains(char::is_alphanumeric) {
+                return Text::literal(literal);
+            }
+            self.hide(target, part, literal)
+        })
     }
 }
 
@@ -176,6 +206,13 @@ fn is_secret_name(name: &str) -> bool {
 /// Whether a text has a word that names a secret.
 fn holds_secret(text: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(is_secret_name)
+}
+
+/// Whether in a part of a text something stands behind a word that names a secret: `"token": "` at its end names
+/// the reference that follows.
+fn holds_named_secret(text: &str) -> bool {
+    let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').filter(|word| !word.is_empty());
+    words.rev().skip(1).any(is_secret_name)
 }
 
 /// `Front end / α` as `FRONT_END`.
@@ -232,11 +269,27 @@ mod tests {
     fn queries_and_bodies_lose_what_is_named_like_a_secret() {
         let mut secrets = Secrets::default();
         assert_eq!(
-            secrets.query("a", "q=1&api_key=s3cret&x&token=").written(),
+            secrets.query("a", Text::literal("q=1&api_key=s3cret&x&token=")).written(),
             "q=1&api_key=${TARGET_A_API_KEY}&x&token="
         );
         let mut body = |text: &str| secrets.body("a", Text::literal(text)).written();
         assert_eq!(body(r#"{"query": "up"}"#), r#"{"query": "up"}"#);
         assert_eq!(body(r#"{"userPassword": "s3cret"}"#), "${TARGET_A_BODY}");
+    }
+
+    #[test]
+    fn beside_a_variable_secrets_are_hidden_too() {
+        let mut secrets = Secrets::default();
+        let with = |before: &str, behind: &str| Text::literal(before).join(Text::reference("V")).and(behind);
+        let mut header = |name: &str, value: Text| secrets.header("a", name, value).written();
+        assert_eq!(header("authorization", with("Bearer s3cret-", "")), "${TARGET_A_AUTHORIZATION}${V}");
+        assert_eq!(header("authorization", with("Bearer ", "")), "Bearer ${V}");
+        assert_eq!(header("cookie", with("session=", "; id=s3cret")), "session=${V}${TARGET_A_COOKIE}");
+        assert_eq!(header("accept", with("text/", "")), "text/${V}");
+        let query = secrets.query("a", with("token=s3cret&id=", "&key=").join(with("x", "")));
+        assert_eq!(query.written(), "token=${TARGET_A_TOKEN}&id=${V}&key=${TARGET_A_KEY}${V}");
+        let mut body = |before: &str, behind: &str| secrets.body("a", with(before, behind)).written();
+        assert_eq!(body(r#"{"id": 1, "token": ""#, r#""}"#), r#"{"id": 1, "token": "${V}"}"#);
+        assert_eq!(body(r#"{"pwd": "s3cret", "id": ""#, r#""}"#), r#"${TARGET_A_BODY}${V}"}"#);
     }
 }

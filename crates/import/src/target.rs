@@ -54,8 +54,10 @@ impl Output {
             self.notes.left_out(place, format_args!("the method {method:?} is none that is sent"));
             return;
         };
+        self.dollars(place, &endpoint);
         let (url, credentials) = without_credentials(endpoint.url);
-        if let Err(error) = TargetUrl::parse(&url.sample()) {
+        // A variable may be a port.
+        if let Err(error) = TargetUrl::parse(&url.sample()).or_else(|_| TargetUrl::parse(&url.sample_with("1"))) {
             self.notes.left_out(place, format_args!("its URL {error}"));
             return;
         }
@@ -127,14 +129,28 @@ impl Output {
     }
 
     fn url(&mut self, target: &str, url: Text) -> Text {
-        let Some((base, query)) = url.as_literal().and_then(|literal| literal.split_once('?')) else {
+        let Some((base, '?', query)) = url.split_once(|c| c == '?' || c == '#') else {
             return url;
         };
-        let (query, fragment) = match query.split_once('#') {
-            Some((query, fragment)) => (query, format!("#{fragment}")),
-            None => (query, String::new()),
+        let (query, fragment) = match query.split_once(|c| c == '#') {
+            Some((query, _, fragment)) => (query, Text::literal("#").join(fragment)),
+            None => (query, Text::default()),
         };
-        Text::literal(format!("{base}?")).join(self.secrets.query(target, query)).and(fragment)
+        base.and("?").join(self.secrets.query(target, query)).join(fragment)
+    }
+
+    /// Notes where a dollar stands before a variable, which cannot be written.
+    fn dollars(&mut self, place: &Place, endpoint: &Endpoint) {
+        let headers = endpoint.headers.iter().map(|(name, value)| (format!("header {name}"), value));
+        let texts = [("url".to_owned(), &endpoint.url)].into_iter().chain(headers);
+        let texts = texts.chain(endpoint.body.iter().map(|body| ("body".to_owned(), body)));
+        for (field, _) in texts.filter(|(_, text)| text.has_dollar_before_reference()) {
+            self.notes.changed(
+                place,
+                &field,
+                "has a $ right before a variable, and $${ is a literal ${ here; put the $ into the variable, and take it out here",
+            );
+        }
     }
 
     fn headers(
@@ -244,17 +260,21 @@ fn method(name: Option<&str>) -> Option<Method> {
 
 /// Takes user and password out of a URL that has them in clear.
 fn without_credentials(url: Text) -> (Text, Option<(String, String)>) {
-    let split = url.as_literal().and_then(|literal| {
-        let (scheme, rest) = literal.split_once("://")?;
-        let authority_end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-        let (credentials, _) = rest[..authority_end].rsplit_once('@')?;
-        let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
+    let split = || {
+        let (scheme, _, rest) = url.split_once(|c| c == ':')?;
+        let (_, '/', rest) = rest.split_once(|c| c == '/')? else { return None };
+        let (_, '/', rest) = rest.split_once(|c| c == '/')? else { return None };
+        let (authority, path) = match rest.split_once(|c| ['/', '?', '#', '\\'].contains(&c)) {
+            Some((authority, c, path)) => (authority, Text::literal(c).join(path)),
+            None => (rest, Text::default()),
+        };
+        let (credentials, _, host) = authority.rsplit_once(|c| c == '@')?;
+        let (user, password) = credentials.as_literal().map(|both| both.split_once(':').unwrap_or((both, "")))?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
-        let bare = format!("{scheme}://{}", &rest[credentials.len() + 1..]);
-        Some((bare, (decode(user), decode(password))))
-    });
-    match split {
-        Some((bare, credentials)) => (Text::literal(bare), Some(credentials)),
+        Some((scheme.and("://").join(host).join(path), (decode(user), decode(password))))
+    };
+    match split() {
+        Some((bare, credentials)) => (bare, Some(credentials)),
         None => (url, None),
     }
 }

@@ -64,7 +64,55 @@ impl Text {
 
     /// The text with something harmless where its references are, to try its form.
     pub(crate) fn sample(&self) -> String {
-        self.fold(|literal| literal.to_owned(), |_| "x".to_owned())
+        self.sample_with("x")
+    }
+
+    /// The text with `value` where its references are.
+    pub(crate) fn sample_with(&self, value: &str) -> String {
+        self.fold(|literal| literal.to_owned(), |_| value.to_owned())
+    }
+
+    /// What stands before and behind the first character that `is` it. References have none.
+    pub(crate) fn split_once(&self, is: impl Fn(char) -> bool) -> Option<(Self, char, Self)> {
+        self.split(|literal| literal.char_indices().find(|(_, c)| is(*c)), false)
+    }
+
+    /// The same with the last one.
+    pub(crate) fn rsplit_once(&self, is: impl Fn(char) -> bool) -> Option<(Self, char, Self)> {
+        self.split(|literal| literal.char_indices().rfind(|(_, c)| is(*c)), true)
+    }
+
+    fn split(&self, find: impl Fn(&str) -> Option<(usize, char)>, from_the_end: bool) -> Option<(Self, char, Self)> {
+        let mut places = self.pieces.iter().enumerate().filter_map(|(index, piece)| match piece {
+            Piece::Literal(text) => find(text).map(|(at, c)| (index, text, at, c)),
+            Piece::Reference(_) => None,
+        });
+        let (index, text, at, c) = if from_the_end { places.next_back() } else { places.next() }?;
+        let part = |pieces: &[Piece]| Self { pieces: pieces.to_vec() };
+        let head = part(&self.pieces[..index]).and(&text[..at]);
+        let tail = Self::literal(&text[at + c.len_utf8()..]).join(part(&self.pieces[index + 1..]));
+        Some((head, c, tail))
+    }
+
+    /// Each literal part as what `change` makes of it. It is told whether a reference follows.
+    pub(crate) fn replace(self, mut change: impl FnMut(String, bool) -> Self) -> Self {
+        let mut text = Self::default();
+        let mut pieces = self.pieces.into_iter().peekable();
+        while let Some(piece) = pieces.next() {
+            text = text.join(match piece {
+                Piece::Literal(literal) => change(literal, pieces.peek().is_some()),
+                reference @ Piece::Reference(_) => Self { pieces: vec![reference] },
+            });
+        }
+        text
+    }
+
+    /// Whether a `$` stands right before a reference. Written, the two mean a literal `${`: there is no way to
+    /// write it.
+    pub(crate) fn has_dollar_before_reference(&self) -> bool {
+        self.pieces
+            .windows(2)
+            .any(|pair| matches!(pair, [Piece::Literal(text), Piece::Reference(_)] if text.ends_with('$')))
     }
 
     /// As the file has it: `$` before `{` is doubled where it means no reference.
@@ -109,5 +157,19 @@ mod tests {
         assert_eq!(text.references().collect::<Vec<_>>(), ["D"]);
         assert_eq!(text.as_literal(), None);
         assert_eq!(Text::literal("").as_literal(), Some(""));
+    }
+
+    #[test]
+    fn a_text_is_split_in_its_literal_parts_only() {
+        let text = Text::literal("a:b").join(Text::reference("C:D")).and("e:f");
+        let split = |found: Option<(Text, char, Text)>| {
+            let (head, c, tail) = found.unwrap();
+            (head.written(), c, tail.written())
+        };
+        assert_eq!(split(text.split_once(|c| c == ':')), ("a".to_owned(), ':', "b${C:D}e:f".to_owned()));
+        assert_eq!(split(text.rsplit_once(|c| c == ':')), ("a:b${C:D}e".to_owned(), ':', "f".to_owned()));
+        assert_eq!(text.split_once(|c| c == 'D'), None);
+        assert!(!text.has_dollar_before_reference());
+        assert!(Text::literal("5$").join(Text::reference("A")).has_dollar_before_reference());
     }
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use settings::file::quoted;
+
 use crate::duration;
 use crate::expect::{Check, Expect, Value};
 use crate::gatus::environment::expand;
@@ -27,6 +29,24 @@ pub(super) enum Met {
 
 /// Operators, in the order in which gatus looks for them.
 const OPERATORS: [&str; 6] = ["==", "!=", "<=", ">=", ">", "<"];
+
+/// A condition for people. What is compared with may be a secret: only numbers and truth values of it are shown.
+pub(super) fn shown(condition: &str) -> String {
+    let side = |text: &str| {
+        let is_open = Subject::parse(text).is_some() || number(text).is_some() || ["true", "false"].contains(&text);
+        if is_open {
+            return text.to_owned();
+        }
+        let function = ["pat", "any", "len", "has"].into_iter().find(|name| function(text, name).is_some());
+        function.map_or_else(|| "…".to_owned(), |name| format!("{name}(…)"))
+    };
+    let split =
+        OPERATORS.into_iter().find_map(|operator| Some((condition.split_once(&format!(" {operator} "))?, operator)));
+    quoted(&match split {
+        Some(((left, right), operator)) => format!("{} {operator} {}", side(left.trim()), side(right.trim())),
+        None => "…".to_owned(),
+    })
+}
 
 /// The conditions of an endpoint.
 #[derive(Default)]
@@ -126,9 +146,7 @@ impl Conditions {
             return self.json("$".to_owned(), operator, operand);
         }
         let operand = expand(operand);
-        let Some(literal) = operand.as_literal() else {
-            return Met::NotCarried("compares the whole body with a variable; write it with body: and contains:");
-        };
+        let Some(literal) = operand.as_literal() else { return Met::NotCarried(VARIABLE) };
         let pattern = match (function(literal, "pat"), function(literal, "any")) {
             (Some(glob), _) => pattern::of_glob(glob),
             (None, Some(options)) => Some(Pattern::any_of(options.split(',').map(str::trim))),
@@ -149,6 +167,9 @@ impl Conditions {
 
     fn json(&mut self, path: String, operator: &'static str, operand: &str) -> Met {
         let operand = expand(operand);
+        if operand.as_literal().is_none() {
+            return Met::NotCarried(VARIABLE);
+        }
         if !["==", "!="].contains(&operator) {
             let Some(number) = operand.as_literal().and_then(number) else {
                 return Met::NotCarried("is no comparison with a number");
@@ -217,6 +238,8 @@ impl Conditions {
     }
 }
 
+const VARIABLE: &str =
+    "compares with a variable; what an answer has to be is shown to people, so write the value itself into expect:";
 const LENGTH: &str =
     "became a check that the list has, or has not, an element at that index; the length of a text is not compared";
 

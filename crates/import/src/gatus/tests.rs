@@ -56,7 +56,6 @@ fn each_condition_becomes_what_means_the_same() {
             "'[BODY].s == any(a, 1)'",
             "any:\n      - json:\n          \"$.s\":\n            \"==\": a\n      - json:\n          \"$.s\":\n            \"==\": 1\n",
         ),
-        ("'[BODY].s == ${WANTED}'", "json:\n      \"$.s\":\n        \"==\": \"${WANTED}\"\n"),
     ];
     for (conditions, expected) in bodies {
         let (expect, notes) = expectation(conditions);
@@ -90,6 +89,8 @@ fn conditions_without_a_counterpart_are_noted_with_their_line() {
         ("[DOMAIN_EXPIRATION] > 720h", "expires"),
         ("[IP] == 127.0.0.1", "addresses"),
         ("[BODY].a != pat(*x*)", "must not match"),
+        ("[BODY].s == ${WANTED}", "compares with a variable"),
+        ("[BODY] == $WANTED", "compares with a variable"),
         ("len([BODY].items[*].a) > 0", "every element"),
         ("[BODY].a == [BODY].b", "with each other"),
         ("[BODY].items[a=1].id > 0", "paths of names and numbers"),
@@ -161,6 +162,35 @@ fn variables_are_passed_on_and_secrets_become_some() {
             ("WHO", None),
         ]
     );
+}
+
+#[test]
+fn notes_show_no_text_that_an_answer_is_compared_with() {
+    for (condition, shown) in [
+        ("[BODY].token != pat(*s3cret*)", "[BODY].token != pat(…)"),
+        ("[FOO] == s3cret", "… == …"),
+        ("s3cret", "…"),
+        ("[CERTIFICATE_EXPIRATION] > 48h", "[CERTIFICATE_EXPIRATION] > 48h"),
+        ("[STATUS] == s3cret", "[STATUS] == …"),
+    ] {
+        let (_, notes) = expectation(&format!("'{condition}'"));
+        assert!(notes.contains(&format!("condition \"{shown}\": ")), "{condition}: {notes}");
+        assert!(!notes.contains("s3cret"), "{condition}: {notes}");
+    }
+}
+
+#[test]
+fn secrets_beside_variables_are_hidden_and_a_dollar_before_one_is_noted() {
+    let imported = imported(
+        "endpoints:\n\
+         - name: a\n  url: 'http://u:pa55a@h:${PORT}/x?token=pa55b&id=${ID}'\n  method: POST\n  conditions: []\n\
+         \x20 headers: {X-Price: '5 $$${X}', X-Key: 'pa55c-${Y}'}\n  body: '{\"password\": \"pa55d\", \"id\": ${ID}}'\n",
+    );
+    assert_eq!(imported.targets, 1, "{}", imported.notes);
+    assert!(!imported.yaml.contains("pa55") && !imported.notes.to_string().contains("pa55"), "{}", imported.yaml);
+    assert!(imported.yaml.contains("http://h:${PORT}/x?token=${TARGET_A_TOKEN}&id=${ID}"), "{}", imported.yaml);
+    let notes = imported.notes.to_string();
+    assert!(notes.contains("header X-Price: has a $ right before a variable"), "{notes}");
 }
 
 #[test]
