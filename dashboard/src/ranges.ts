@@ -20,6 +20,9 @@ export const RANGES: Record<string, { seconds: number; name: string }> = {
   "30d": { seconds: 30 * 86_400, name: "30 d" },
 };
 
+/** A range as the api takes it, which knows no days. */
+export const inUnits = (range: string): string => `${RANGES[range]?.seconds ?? 3600}s`;
+
 export interface Shown {
   window: string;
   range: string;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chooseRange, chooseWindow, shown, title } from "../src/ranges";
+import { chooseRange, chooseWindow, inUnits, RANGES, shown, title } from "../src/ranges";
 
 const of = (window = "", range = ""): ReturnType<typeof shown> => shown((name) => (name === "window" ? window : range));
 
@@ -20,4 +20,9 @@ test("a window has its usual range, and another is said", () => {
 test("the title says what is drawn, also where a step is longer than the window", () => {
   expect(title(300, 10, "1h")).toBe("Failed in 5 min, over 1 h");
   expect(title(60, 3600, "30d")).toBe("Failed in 1 h, over 30 d");
+});
+
+test("the api is asked for no days, which it does not know", () => {
+  expect(inUnits("7d")).toBe("604800s");
+  for (const range of Object.keys(RANGES)) expect(inUnits(range)).toMatch(/^\d+s$/);
 });

@@ -4,7 +4,7 @@ import { createMemo, For, Show, type JSX } from "solid-js";
 import { milliseconds } from "../format";
 import type { Latency as Data } from "../model";
 import { polled } from "../polled";
-import { RANGES } from "../ranges";
+import { inUnits, RANGES } from "../ranges";
 import { query, refine } from "../router";
 import { ofLatency, seconds } from "../series";
 import { now } from "../state";
@@ -17,7 +17,7 @@ export function Latency(props: { target: string }): JSX.Element {
   const chosen = (): string => (WINDOWS.includes(query("latency")) ? query("latency") : "24h");
   const length = (): number => RANGES[chosen()]?.seconds ?? 86_400;
   const asked = polled<Data>(
-    createMemo(() => `/api/v1/targets/${encodeURIComponent(props.target)}/latency?window=${chosen()}`),
+    createMemo(() => `/api/v1/targets/${encodeURIComponent(props.target)}/latency?window=${inUnits(chosen())}`),
     30_000,
   );
   const points = createMemo(() => {

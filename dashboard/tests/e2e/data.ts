@@ -235,10 +235,7 @@ export function days(at: Date = new Date()): Day[] {
   });
 }
 
-const SPANS: Record<string, number> = { "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400 };
-
-export function latency(window: string, at: Date = new Date()): Latency {
-  const length = SPANS[window] ?? 86_400;
+export function latency(length: number, at: Date = new Date()): Latency {
   const p50 = Array.from({ length: 120 }, (_, i) => (i > 40 && i < 52 ? null : 14 + noise(i, 5) * 4));
   const p95 = p50.map((value, i) => (value === null ? null : value * (2 + noise(i, 6)) + (i === 90 ? 300 : 0)));
   return {

@@ -25,7 +25,7 @@ function answer(path: string, asked: URLSearchParams, state: Overview): unknown 
   if (key !== undefined) {
     if (Number(key) >= n) return undefined;
     if (part === "days") return { days: made.days() };
-    return part === "latency" ? made.latency(asked.get("window") ?? "24h") : made.target(Number(key), n);
+    return part === "latency" ? made.latency(Number.parseInt(asked.get("window") ?? "", 10)) : made.target(Number(key), n);
   }
   switch (path) {
     case "/api/v1/overview":
