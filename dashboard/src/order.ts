@@ -1,7 +1,10 @@
 /** The order of a list that stands still while somebody points at it or has the focus in it. */
 
 import { createMemo, createSignal, type Accessor } from "solid-js";
+import type { Attention } from "./model";
 import { moved } from "./sequence";
+
+const byName = new Intl.Collator();
 
 interface Shown {
   names: string[];
@@ -64,3 +67,27 @@ export function heldOrder(
     },
   };
 }
+
+/** The most rows there were of late, and when there were so many. */
+export interface Room {
+  rows: number;
+  at: number;
+}
+
+const ROOM_MS = 60_000;
+
+/** A list that loses a row keeps its room for a minute, so that one that comes and goes moves nothing below it. */
+export function roomFor(before: Room, rows: number, now: number): Room {
+  return rows >= before.rows || now - before.at > ROOM_MS ? { rows, at: now } : before;
+}
+
+/** Whether it is broken, not well or silent: who fails now and then and has an open incident is broken all the while. */
+const grade = (one: Attention): number =>
+  one.state === "down" || one.incident !== null ? 0 : one.state === "degraded" ? 1 : 2;
+
+/** In steps of a tenth: a check more or less changes no places. */
+const tenths = ({ failed_5m: { bad, total } }: Attention): number => (total === 0 ? 0 : Math.ceil((10 * bad) / total));
+
+/** What needs attention, the worst first, and equals by name: the same checks failing on do not move it. */
+export const worstFirst = (all: Attention[]): Attention[] =>
+  [...all].sort((a, b) => grade(a) - grade(b) || tenths(b) - tenths(a) || byName.compare(a.name, b.name));

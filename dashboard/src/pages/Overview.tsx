@@ -54,9 +54,7 @@ function Many(props: { data: Glance }): JSX.Element {
       <Sentence data={props.data} />
       <div class="columns">
         <div class="column">
-          <Show when={props.data.attention.length > 0}>
-            <Attention data={props.data} />
-          </Show>
+          <Attention data={props.data} />
           <Show when={few() && rows()} fallback={windows()}>
             {(targets) => <TargetRows targets={targets()} />}
           </Show>
