@@ -1,7 +1,7 @@
 /** Where reading needs a token. */
 
-import { createSignal, type JSX } from "solid-js";
-import { setToken } from "../api";
+import { createSignal, Show, type JSX } from "solid-js";
+import { setToken, token } from "../api";
 import { Title } from "./small";
 
 export function AskForToken(): JSX.Element {
@@ -20,6 +20,11 @@ export function AskForToken(): JSX.Element {
           This lookout shows its data to those who have its token, the variable <code>API_TOKEN</code>. It is kept until this tab
           is closed.
         </p>
+        <Show when={token() !== null}>
+          <p class="note error" role="alert">
+            That token was not accepted.
+          </p>
+        </Show>
         <label>
           Token{" "}
           <input

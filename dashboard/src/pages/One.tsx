@@ -6,6 +6,7 @@ import { DayStrip } from "../components/DayStrip";
 import { Health } from "../components/Health";
 import { Age, Moment, State, Title, Waiting } from "../components/small";
 import { WindowTable } from "../components/WindowTable";
+import { count } from "../format";
 import type { Glance, TargetDetail, TargetRow } from "../model";
 import { polled } from "../polled";
 import { targetPath } from "../router";
@@ -37,7 +38,9 @@ export function One(props: { data: Glance; row: TargetRow }): JSX.Element {
         </div>
         <Show when={props.data.open_incidents > 0}>
           <p>
-            <a href="/incidents?open=true">1 open incident</a>
+            <a href="/incidents?open=true">
+              {count(props.data.open_incidents)} open {props.data.open_incidents === 1 ? "incident" : "incidents"}
+            </a>
           </p>
         </Show>
       </div>
