@@ -13,7 +13,7 @@ import { System } from "./pages/System";
 import { Target } from "./pages/Target";
 import { Targets } from "./pages/Targets";
 import { follow, go, path, query } from "./router";
-import { applyTheme, banner, isPaused, overview, setPaused, setTheme, start, theme, watch, type Theme } from "./state";
+import { applyTheme, banner, hasKeys, isPaused, overview, setKeys, setPaused, setTheme, start, target, theme, watch, type Theme } from "./state";
 import { tableQuery } from "./table";
 import "./styles/index.css";
 
@@ -55,7 +55,9 @@ function App(): JSX.Element {
   });
   createEffect(() => {
     const open = overview.now?.open_incidents ?? 0;
-    const page = PAGES.find(([at]) => at === `/${parts()[0] ?? ""}`)?.[1] ?? "lookout";
+    const [first, second] = parts();
+    const named = first === "targets" && second ? (target.now?.name ?? decoded(second)) : undefined;
+    const page = named ?? PAGES.find(([at]) => at === `/${first ?? ""}`)?.[1] ?? "lookout";
     document.title = `${open > 0 ? `(${open}) ` : ""}${page} · lookout`;
   });
   const search = (): void => {
@@ -65,6 +67,7 @@ function App(): JSX.Element {
   let before = "";
   addEventListener("keydown", (event) => {
     const at = event.target as HTMLElement;
+    if (!hasKeys() || help?.open) return;
     if (event.ctrlKey || event.metaKey || event.altKey || at.matches("input, select, textarea")) return;
     const pressed = before === "g" ? `g ${event.key}` : event.key;
     before = event.key;
@@ -133,6 +136,11 @@ function App(): JSX.Element {
             )}
           </For>
         </dl>
+        <p>
+          <label>
+            <input type="checkbox" checked={hasKeys()} onChange={(event) => setKeys(event.currentTarget.checked)} /> These keys work
+          </label>
+        </p>
         <p>
           <a href="/api/docs/" data-out>
             The API

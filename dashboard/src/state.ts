@@ -158,3 +158,12 @@ export function applyTheme(): void {
   if (theme() === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme();
 }
+
+const KEYS_KEPT_AS = "lookout-keys";
+/** Whether keys of one letter do something: who speaks to a computer may not want that. */
+export const [hasKeys, setKeysSignal] = createSignal(localStorage.getItem(KEYS_KEPT_AS) !== "off");
+
+export function setKeys(on: boolean): void {
+  setKeysSignal(on);
+  localStorage.setItem(KEYS_KEPT_AS, on ? "on" : "off");
+}
