@@ -24,6 +24,7 @@ export const Health = (props: { data: Glance }): JSX.Element => (
       <Figure
         name="batches behind"
         value={Math.max(0, ...props.data.health.readers.map((reader) => reader.batches_behind))}
+        hint="What was stored and not read yet by who follows it; roll-ups read it once a minute"
       />
     </dl>
     <Show when={props.data.health.workers_running === 0}>

@@ -24,7 +24,7 @@ export function System(): JSX.Element {
                 <Figure name="targets" value={data().targets} />
                 <Figure name="checks per second" value={data().checks_per_second.toFixed(1)} />
                 <Figure name="shards held" value={`${data().shards_held} of 256`} warn={data().shards_held < 256} />
-                <Figure name="hand-overs" value={data().lease_epochs} />
+                <Figure name="shards taken" value={data().lease_epochs} hint="How often a worker took a shard, ever, the first time too" />
               </dl>
               <p>
                 Newest check: <Age at={data().newest_check} /> ago. Rolled up until{" "}
@@ -85,7 +85,7 @@ export function System(): JSX.Element {
             <section class="card" aria-label="Readers">
               <div class="scroll" tabindex="0" role="region" aria-label="Readers">
                 <table class="numbers">
-                  <caption>Who follows what is stored</caption>
+                  <caption>Who follows what is stored; roll-ups read it once a minute</caption>
                   <thead>
                     <tr>
                       <th scope="col">reader</th>
