@@ -15,10 +15,16 @@ export const Length = (props: { of: Incident }): JSX.Element => (
 
 export function Incidents(): JSX.Element {
   const asked = polled<{ incidents: Incident[]; next: string | null }>(createMemo(() => cursorPath("incidents", ["open"])));
+  /** An old one that is still open is on no first page of all of them, so these are asked for by themselves. */
+  const open = polled<{ incidents: Incident[] }>(
+    createMemo(() => (query("open") === "" && query("cursor") === "" ? "/api/v1/incidents?open=true&limit=500" : null)),
+  );
   /** Those that are open stand first, each part with the newest first. */
   const shown = createMemo(() => {
     const all = asked.data()?.incidents ?? [];
-    return [...all.filter((one) => one.ended_at === null), ...all.filter((one) => one.ended_at !== null)];
+    const known = new Set(all.map((one) => one.id));
+    const older = (open.data()?.incidents ?? []).filter((one) => !known.has(one.id));
+    return [...all.filter((one) => one.ended_at === null), ...older, ...all.filter((one) => one.ended_at !== null)];
   });
   return (
     <>
