@@ -68,6 +68,7 @@ function Many(props: { data: Glance }): JSX.Element {
         {(targets) => (
           <Later>
             <TargetRows targets={targets()} />
+            <Health data={props.data} />
           </Later>
         )}
       </Show>
@@ -76,10 +77,14 @@ function Many(props: { data: Glance }): JSX.Element {
           <Later>
             <FleetMap />
             <Tiles groups={groups()} />
+            <Health data={props.data} />
           </Later>
         )}
       </Show>
-      <Health data={props.data} />
+      {/* Below what comes later it comes with that, or it would be pushed down. */}
+      <Show when={few()}>
+        <Health data={props.data} />
+      </Show>
     </>
   );
 }

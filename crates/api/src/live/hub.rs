@@ -31,6 +31,9 @@ const LEAST: Duration = Duration::from_millis(250);
 /// Between two states at most: ages move although nothing is stored.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Between two states of a page at least.
+const PAGE_TICK: Duration = Duration::from_millis(500);
+
 /// For how long the overview is kept current after somebody asked for it.
 const INTEREST: Duration = Duration::from_secs(30);
 
@@ -334,7 +337,7 @@ impl Hub {
                     }
                     Err(_) => channel.send_modify(|latest| latest.failures += 1),
                 }
-                (page, (begun + TICK).max(Instant::now() + begun.elapsed() * REST))
+                (page, (begun + PAGE_TICK).max(Instant::now() + begun.elapsed() * REST))
             });
             // A few side by side, so that one that waits holds up no other.
             let read: Vec<_> = read.buffer_unordered(MOST_READS).collect().await;

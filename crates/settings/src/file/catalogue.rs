@@ -79,8 +79,8 @@ fn c08_aliases_and_nesting_without_end_are_refused_at_once() {
         let begun = Instant::now();
         let lines = errors(&text);
         assert!(lines[0].contains("nested too deeply") || lines[0].contains("recursion limit"), "{lines:?}");
-        // A tenth of that where the code is optimised.
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        // Unbounded, either would take hours and all memory; a busy machine takes its time.
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     }
 }
 
@@ -90,6 +90,14 @@ fn c09_a_file_that_is_too_large_is_refused_before_it_is_parsed() {
     let path = directory.path().join("big.yaml");
     File::create(&path).unwrap().set_len(100 * 1024 * 1024).unwrap();
     assert_eq!(read_at(&path), format!("{}: is over 16 MiB", path.display()));
+}
+
+#[test]
+fn c10_a_header_given_twice_is_one_header_however_it_is_written() {
+    assert_eq!(
+        rule("headers: {X-A: s3cret, x-a: s3cret}"),
+        "[0].headers.x-a: is given twice: header names are the same in any case"
+    );
 }
 
 #[test]

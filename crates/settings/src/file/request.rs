@@ -1,5 +1,6 @@
 //! What goes on the wire and what may come back: method, headers, body, status.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use common::{Method, StatusRange};
@@ -51,6 +52,7 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
     let Some(mapping) = Fields::of(node, path, "a mapping of texts", report) else {
         return headers;
     };
+    let mut seen = HashSet::new();
     for (name, entry) in mapping.entries() {
         match HeaderName::from_bytes(name.as_bytes()) {
             Err(_) => report.error(
@@ -62,6 +64,11 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
                 entry.key_at,
                 &mapping.path.field(name),
                 "is set by the connection itself and cannot be given",
+            ),
+            Ok(parsed) if !seen.insert(parsed.clone()) => report.error(
+                entry.key_at,
+                &mapping.path.field(name),
+                "is given twice: header names are the same in any case",
             ),
             Ok(_) => {}
         }
