@@ -1,6 +1,6 @@
 //! What goes on the wire and what may come back: method, headers, body, status.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use common::{Method, StatusRange};
@@ -52,7 +52,8 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
     let Some(mapping) = Fields::of(node, path, "a mapping of texts", report) else {
         return headers;
     };
-    let mut seen = HashSet::new();
+    // The same in the same letters has been refused already.
+    let mut seen = HashMap::new();
     for (name, entry) in mapping.entries() {
         match HeaderName::from_bytes(name.as_bytes()) {
             Err(_) => report.error(
@@ -65,7 +66,7 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
                 &mapping.path.field(name),
                 "is set by the connection itself and cannot be given",
             ),
-            Ok(parsed) if !seen.insert(parsed.clone()) => report.error(
+            Ok(parsed) if seen.insert(parsed.clone(), name).is_some_and(|other| other != name) => report.error(
                 entry.key_at,
                 &mapping.path.field(name),
                 "is given twice: header names are the same in any case",
