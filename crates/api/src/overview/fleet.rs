@@ -1,5 +1,6 @@
 //! The fleet in memory: read once, then brought up to date batch by batch.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -256,7 +257,13 @@ impl Fleet {
     /// Puts together what was read, with the incidents of this moment.
     async fn compose(&mut self, connection: &mut PgConnection, now: DateTime<Utc>) -> Result<Overview, ApiError> {
         let touching = Wanted { from: now - SERIES, to: now + TimeDelta::microseconds(1), ..Wanted::ALL };
-        let shown = incidents::list(connection, touching, MOST_MARKS).await?;
+        // However many have come and gone since, those that are open are there.
+        let mut shown = incidents::list(connection, Wanted { open: Some(true), ..touching }, MOST_MARKS).await?;
+        let room = MOST_MARKS - i64::try_from(shown.len()).unwrap_or(MOST_MARKS);
+        if room > 0 {
+            shown.extend(incidents::list(connection, Wanted { open: Some(false), ..touching }, room).await?);
+            shown.sort_by_key(|incident| Reverse((incident.started_at, incident.incident_id)));
+        }
         let open_incidents = fleet::open_incidents(connection).await?;
         let of_target = fleet::open_of_targets(connection).await?.into_iter().collect();
         let (attention, more_attention) = self.attention(connection, &of_target, now).await?;

@@ -28,7 +28,7 @@ pub(crate) struct Overview {
     pub(super) attention: Vec<Attention>,
     /// How many more there are.
     pub(super) more_attention: usize,
-    /// Those that are open or touch the series, the newest first.
+    /// Those that are open, then those that touch the series, as many as find room; the newest first.
     #[schema(max_items = 100)]
     pub(super) incidents: Vec<Incident>,
     /// How many are open, all of them.

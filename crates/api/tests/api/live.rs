@@ -394,3 +394,28 @@ async fn the_overview_stays_small_with_five_hundred_targets_and_with_many_more()
         api.stop().await;
     }
 }
+
+#[tokio::test]
+async fn an_open_incident_is_shown_however_many_have_come_and_gone_since() {
+    let db = TestDb::new().await;
+    for sql in [
+        "insert into service (name) values ('shop')",
+        "insert into endpoint (service_id, verb, resource) values (1, 'GET', '/open'), (1, 'GET', '/flaps')",
+        "insert into incident (endpoint_id, started_at, started_ns, good_count, total_count)
+         values (1, now() - interval '3 days', 0, 0, 1)",
+        "insert into incident (endpoint_id, started_at, started_ns, ended_at, ended_ns, good_count, total_count)
+         select 2, now() - n * interval '10 seconds', n, now() - n * interval '10 seconds' + interval '5 seconds', n, 0, 1
+         from generate_series(1, 150) n",
+    ] {
+        sqlx::query(sql).execute(&db.pool).await.unwrap();
+    }
+    let api = TestApi::start(&db.url).await;
+
+    let overview = api.json("/api/v1/overview").await;
+
+    let shown = overview["incidents"].as_array().unwrap();
+    assert_eq!((shown.len(), &overview["open_incidents"]), (100, &json!(1)));
+    assert_eq!(shown[0]["resource"], "/flaps", "the newest first");
+    assert_eq!((&shown[99]["resource"], &shown[99]["ended_at"]), (&json!("/open"), &Value::Null));
+    api.stop().await;
+}
