@@ -206,6 +206,17 @@ fn ten_thousand_targets_fit() {
     assert_eq!(list(&text).targets.len(), 10_000);
 }
 
+#[test]
+fn the_examples_for_a_service_are_read_without_a_doubt() {
+    for (name, targets, services) in [("service.yaml", 3, 2), ("demo.yaml", 4, 4), ("demo-local.yaml", 4, 4)] {
+        let path = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name);
+        let list = super::read(&path, Mode::Service, &Defaults::default()).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(list.warnings, Vec::<String>::new(), "{name}");
+        assert_eq!((list.targets.len(), list.services.len()), (targets, services), "{name}");
+        assert!(list.targets.iter().all(|target| target.service.is_some()), "{name}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
