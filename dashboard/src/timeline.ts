@@ -27,10 +27,10 @@ export function timeline(incident: IncidentDetail): Entry[] {
   });
   for (const change of incident.changes) {
     const before = (Date.parse(started_at) - Date.parse(change.at)) / 1000;
-    const roles = [
-      change.commit === incident.break?.commit ? "the suspect" : "",
-      change.commit === incident.fix?.commit ? "the fix" : "",
-    ].filter(Boolean);
+    const broke = change.commit === incident.break?.commit;
+    const fixed = change.commit === incident.fix?.commit;
+    // A service that recovers by itself names the change it broke after once more.
+    const role = broke && fixed ? "the suspect; no other change before it recovered" : broke ? "the suspect" : fixed ? "the fix" : "";
     entries.push({
       at: change.at,
       mark: "◆",
@@ -38,7 +38,7 @@ export function timeline(incident: IncidentDetail): Entry[] {
       text:
         `Change ${change.commit.slice(0, 12)}${change.author === null ? "" : ` by ${change.author}`}` +
         (before >= 0 ? `, ${duration(before)} before the objective broke` : "") +
-        (roles.length > 0 ? ` (${roles.join(" and ")})` : ""),
+        (role === "" ? "" : ` (${role})`),
     });
   }
   if (ended_at !== null) entries.push({ at: ended_at, mark: "●", kind: "up", text: "Objective restored" });

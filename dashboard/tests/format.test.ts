@@ -76,3 +76,13 @@ test("a timeline is in order of time and names the suspect and the fix", () => {
     "Objective restored",
   ]);
 });
+
+test("a service that recovered by itself has one suspect and no fix", () => {
+  const flaky = { commit: "flaky", author: "mo", at: "2026-11-21T11:56:00Z" };
+  const entries = timeline({
+    id: 1, service: "shop", verb: "GET", resource: "/", target: null, objective: 0.9, window_seconds: 300, good: 8, total: 10,
+    started_at: "2026-11-21T12:00:00Z", ended_at: "2026-11-21T12:10:00Z", duration_seconds: 600,
+    break: flaky, fix: flaky, failures: [], changes: [flaky],
+  });
+  expect(entries[0]?.text).toBe("Change flaky by mo, 4 min before the objective broke (the suspect; no other change before it recovered)");
+});

@@ -61,7 +61,18 @@ function Detail(props: { data: IncidentDetail }): JSX.Element {
         </div>
         <div class="figure">
           <dt>fixed by</dt>
-          <dd>{props.data.fix ? <code>{props.data.fix.commit}</code> : isOpen() ? "still open" : "no change is known before its end"}</dd>
+          <dd>
+            <Show when={props.data.fix} fallback={isOpen() ? "still open" : "no change is known before its end"}>
+              {(fix) => (
+                <>
+                  <code>{fix().commit}</code>
+                  <Show when={fix().commit === props.data.break?.commit}>
+                    <p class="dim">the same: nothing else was changed before it recovered</p>
+                  </Show>
+                </>
+              )}
+            </Show>
+          </dd>
         </div>
       </dl>
       <section class="card" aria-labelledby="timeline">
