@@ -23,6 +23,7 @@ use crate::openapi::Document;
 use crate::public::PublicPage;
 use crate::routes;
 use crate::state::State;
+use crate::traces::traced;
 
 /// While Postgres is away at the start, try this often and say so every [`SAY_EVERY`].
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -62,6 +63,7 @@ impl Api {
                 .app_data(public.clone())
                 .wrap(Compress::default())
                 .wrap(from_fn(guard))
+                .wrap(from_fn(traced))
                 .configure(routes::configure)
         })
         .on_connect(live::on_connect)

@@ -15,6 +15,7 @@ mod post;
 mod public;
 mod routes;
 mod state;
+mod traces;
 
 pub use app::{Api, run};
 pub use config::Config;

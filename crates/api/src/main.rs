@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api::config::ApiArgs;
 use clap::Parser;
-use settings::{LogArgs, Problems};
+use settings::{LogArgs, Problems, TraceArgs};
 use tokio_util::sync::CancellationToken;
 
 /// Applies the migrations, then answers HTTP; /api/docs/ tells what.
@@ -24,6 +24,8 @@ struct Cli {
     api: ApiArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
     /// Ask the api that runs with these settings whether it is alive, and exit 0 if it is
     #[arg(long, help_heading = "Health")]
     healthcheck: bool,
@@ -36,7 +38,9 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let cli: Cli = settings::cli::parse();
     let mut problems = Problems::new();
-    cli.log.init(&mut problems);
+    // A health check is nothing to be traced. It goes last, when nothing makes spans any more.
+    let traces = if cli.healthcheck { TraceArgs::default() } else { cli.traces };
+    let _traces = cli.log.init_with_traces(&traces, "lookout-api", &mut problems);
     let config = cli.api.resolve(&mut problems);
     problems.finish()?;
     let Some(config) = config else { return Ok(()) };

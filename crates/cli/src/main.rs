@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use settings::process::exit_code;
-use settings::{LogArgs, Problems, SettingsError};
+use settings::{LogArgs, Problems, SettingsError, TraceArgs};
 use tokio_util::sync::CancellationToken;
 
 use check::CheckArgs;
@@ -34,6 +34,8 @@ struct Cli {
     up: UpArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -54,6 +56,8 @@ enum Command {
         up: Box<UpArgs>,
         #[command(flatten)]
         log: LogArgs,
+        #[command(flatten)]
+        traces: TraceArgs,
     },
     /// Ask the endpoints of a YAML file again and again, and report by domain; no database, no server
     #[command(after_help = check::EXAMPLES)]
@@ -79,8 +83,8 @@ enum Command {
 fn main() -> ExitCode {
     let cli: Cli = settings::cli::parse();
     match cli.command {
-        None => exit_code(up::run(&cli.up, &cli.log)),
-        Some(Command::Up { up, log }) => exit_code(up::run(&up, &log)),
+        None => exit_code(up::run(&cli.up, &cli.log, &cli.traces)),
+        Some(Command::Up { up, log, traces }) => exit_code(up::run(&up, &log, &traces)),
         Some(Command::Check(args)) => check::main(&args),
         Some(Command::Plan(args)) => plan::main(&args),
         Some(Command::Replay(args)) => replay::main(&args),

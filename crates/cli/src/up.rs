@@ -13,7 +13,7 @@ use api::config::ListenArgs;
 use clap::Args;
 use common::{Interval, TargetUrl};
 use demo::fantastic::{self, Fantastic, FantasticArgs};
-use settings::{DatabaseArgs, LogArgs, Problems, SettingsError, TargetArgs, TargetList};
+use settings::{DatabaseArgs, LogArgs, Problems, SettingsError, TargetArgs, TargetList, TraceArgs};
 use store::embedded::{self, Embedded};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -48,9 +48,10 @@ pub(crate) struct UpArgs {
 ///
 /// # Errors
 /// [`SettingsError`] for unusable settings; anything else is a failure of this machine.
-pub(crate) fn run(args: &UpArgs, log: &LogArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::Result<()> {
     let mut problems = Problems::new();
-    log.init(&mut problems);
+    // Goes last, when nothing makes spans any more.
+    let _traces = log.init_with_traces(traces, "lookout", &mut problems);
     let targets = args.targets.resolve(&mut problems);
     let listen = args.listen.resolve(&mut problems);
     let probes = args.probes.resolve(&mut problems);

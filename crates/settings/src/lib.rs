@@ -16,6 +16,7 @@ mod problems;
 pub mod process;
 pub mod rules;
 mod targets;
+pub mod traces;
 pub mod urls;
 
 pub use args::{DatabaseArgs, TargetArgs};
@@ -24,3 +25,4 @@ pub use file::{ConfigErrors, ConfigFile, Mode};
 pub use log::LogArgs;
 pub use problems::{Problems, SettingsError};
 pub use targets::{Defaults, TargetList};
+pub use traces::{TraceArgs, Traces};

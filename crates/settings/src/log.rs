@@ -4,11 +4,13 @@
 use std::io::IsTerminal;
 
 use clap::Args;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::problems::Problems;
+use crate::traces::{self, TraceArgs, Traces};
 
 /// What is logged, and how.
 #[derive(Debug, Clone, Default, Args)]
@@ -60,15 +62,26 @@ impl LogArgs {
     /// Values that are wrong are noted, and the defaults stand in for them. Where
     /// logging is set up already, as in tests, it stays as it is.
     pub fn init(&self, problems: &mut Problems) {
+        drop(self.init_with_traces(&TraceArgs::default(), "lookout", problems));
+    }
+
+    /// As [`LogArgs::init`], and sends spans where `traces` name a collector, for `service`. To be called
+    /// outside of a runtime; what it returns is to be dropped last, and sends what is left.
+    pub fn init_with_traces(&self, traces: &TraceArgs, service: &'static str, problems: &mut Problems) -> Traces {
         let filter = self.filter(problems);
-        let format = self.format(problems);
-        let registry = tracing_subscriber::registry().with(filter);
         let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        // The one error is that logging is set up already.
-        let _ = match format {
-            Format::Text => registry.with(lines.with_ansi(wants_colour())).try_init(),
-            Format::Json => registry.with(lines.json().flatten_event(true).with_ansi(false)).try_init(),
+        let lines = match self.format(problems) {
+            Format::Text => lines.with_ansi(wants_colour()).boxed(),
+            Format::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
         };
+        let (traces, spans) = traces.start(service, problems);
+        // The one error is that logging is set up already.
+        let _ = match spans {
+            // A filter for everything is the cheaper one.
+            None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
+            Some(spans) => tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).try_init(),
+        };
+        traces
     }
 
     fn filter(&self, problems: &mut Problems) -> Targets {
@@ -119,7 +132,10 @@ fn filter(text: &str) -> Option<Targets> {
     }
     let default = default.unwrap_or(LevelFilter::INFO);
     let quiet = default.min(LevelFilter::WARN);
-    Some(Targets::new().with_default(default).with_targets(NOISY.map(|module| (module, quiet))).with_targets(modules))
+    let noisy = NOISY.map(|module| (module, quiet));
+    // Spans for a collector are no lines, and not part of any.
+    let spans = (traces::TARGET, LevelFilter::OFF);
+    Some(Targets::new().with_default(default).with_targets(noisy).with_targets(modules).with_targets([spans]))
 }
 
 fn level(text: &str) -> Option<LevelFilter> {
@@ -155,6 +171,13 @@ mod tests {
         let asked = filter("hyper=trace,info").unwrap();
         assert!(asked.would_enable("hyper::client", &Level::TRACE));
         assert!(!filter("error").unwrap().would_enable("hyper", &Level::WARN));
+    }
+
+    #[test]
+    fn spans_for_a_collector_are_in_no_log() {
+        for text in ["info", "trace", "traces=trace,info"] {
+            assert!(!filter(text).unwrap().would_enable(traces::TARGET, &Level::ERROR), "{text}");
+        }
     }
 
     #[test]

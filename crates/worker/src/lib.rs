@@ -22,6 +22,7 @@ pub mod run;
 pub mod schedule;
 pub mod shared;
 pub mod stats;
+mod traces;
 
 pub use config::Config;
 pub use run::run;

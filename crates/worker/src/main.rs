@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use settings::{LogArgs, Problems, SettingsError};
+use settings::{LogArgs, Problems, SettingsError, TraceArgs};
 use tokio_util::sync::CancellationToken;
 use worker::config::WorkerArgs;
 
@@ -23,6 +23,8 @@ struct Cli {
     worker: WorkerArgs,
     #[command(flatten)]
     log: LogArgs,
+    #[command(flatten)]
+    traces: TraceArgs,
     /// Ask the worker that runs with these settings whether it is alive, and exit 0 if it is
     #[arg(long, help_heading = "Health")]
     healthcheck: bool,
@@ -35,7 +37,9 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<()> {
     let cli: Cli = settings::cli::parse();
     let mut problems = Problems::new();
-    cli.log.init(&mut problems);
+    // A health check is nothing to be traced. It goes last, when nothing makes spans any more.
+    let traces = if cli.healthcheck { TraceArgs::default() } else { cli.traces };
+    let _traces = cli.log.init_with_traces(&traces, "lookout-worker", &mut problems);
     let config = cli.worker.resolve(&mut problems);
     problems.finish()?;
     let Some(config) = config else { return Ok(()) };

@@ -65,7 +65,7 @@ pub struct Probed {
 pub struct Prepared {
     pub(crate) url: Url,
     host_port: String,
-    method: http::Method,
+    pub(crate) method: http::Method,
     headers: HeaderMap,
     body: Option<Bytes>,
     connection: Connection,

@@ -15,9 +15,10 @@ use store::{PgPool, StoreError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::stats::Stats;
+use crate::traces;
 
 /// A flush is due after this time …
 pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
@@ -219,7 +220,9 @@ async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, stats: &Sta
         return false;
     }
     let begun = Instant::now();
+    let span = traces::flush(checks.len(), gaps.len());
     match timeout(FLUSH_DEADLINE, flush(pool, worker_id, &checks, &gaps))
+        .instrument(span.clone())
         .await
         .unwrap_or_else(|_| Err(StoreError::deadline_passed()))
     {
@@ -245,6 +248,7 @@ async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, stats: &Sta
         }
         Err(problem) => {
             stats.flush_failed();
+            traces::failed(&span);
             let now = Instant::now();
             let known = away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
             known.attempts += 1;

@@ -14,13 +14,14 @@ use store::batches::{Gap, GapReason};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use crate::leases::Standing;
 use crate::plan::{Ended, Limits, Plan, Step, Tenure, Turnover};
 use crate::probe::{Prepared, Probe, Probed, guarded};
 use crate::shared::Shared;
 use crate::stats::{MOST_HISTOGRAMS, Stats};
+use crate::traces;
 
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
@@ -327,11 +328,14 @@ impl<P: Probe> Schedule<P> {
     fn start(&mut self, index: usize, slot: Slot, slow: bool) {
         self.shared.stats.started(self.shared.clock.now_us() - slot.0);
         let prober = self.prober.clone();
-        let prepared = Arc::clone(&self.targets[index].prepared);
+        let target = &self.targets[index];
+        let prepared = Arc::clone(&target.prepared);
+        let span = traces::check(&target.name, &prepared.method);
         let done = self.done_sender.clone();
         tokio::spawn(async move {
             // Whatever happens, the slot gets its outcome.
-            let probed = guarded(prober.check(&prepared)).await;
+            let probed = guarded(prober.check(&prepared)).instrument(span.clone()).await;
+            traces::checked(&span, &probed);
             // Nobody listens only when the grace at the end is over.
             let _ = done.send(Done { target: index, slot, slow, probed });
         });
