@@ -7,10 +7,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 CARGO ?= cargo
 # Compose v2 where there is one, else the older docker-compose.
 COMPOSE ?= $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; else echo docker-compose; fi)
+# What make demo starts, of: demo observability logs blackbox.
+PROFILES ?= demo observability
+EVERY_PROFILE = --profile demo --profile observability --profile logs --profile blackbox
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z][a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: ## Run everything in one process: worker, api and a private Postgres (settings: .env)
@@ -36,9 +39,12 @@ e2e: ## Try the dashboard in a Chromium, against a real lookout (about a minute)
 	@scripts/dashboard.sh e2e
 
 .PHONY: demo
-demo: ## Run fantastic, a service that fails about every fourth time, on port 12345
-	@scripts/setup.sh build
-	$(CARGO) run --release --locked -- demo fantastic
+demo: ## Start the demonstration in containers (PROFILES="demo observability logs blackbox" for all of it)
+	@COMPOSE='$(COMPOSE)' scripts/demo.sh up $(PROFILES)
+
+.PHONY: generate-traffic
+generate-traffic: ## Call the functions of the demonstration for half a minute (DEMO_RATE, DEMO_DURATION)
+	@COMPOSE='$(COMPOSE)' scripts/demo.sh traffic
 
 .PHONY: run_local
 run_local: ## Run the demonstration without containers: functions to watch, one broken and mended
@@ -80,11 +86,11 @@ compose-up: ## Build and start db, api, worker and fantastic in containers
 
 .PHONY: logs
 logs: ## Follow the logs of the containers
-	$(COMPOSE) logs -f --tail 100
+	$(COMPOSE) $(EVERY_PROFILE) logs -f --tail 100
 
 .PHONY: kill
-kill: ## Stop and remove the containers; the data stays
-	$(COMPOSE) down --remove-orphans
+kill: ## Stop and remove the containers, of every profile; the data stays
+	$(COMPOSE) $(EVERY_PROFILE) down --remove-orphans
 
 .PHONY: hooks
 hooks: ## Check format and clippy before each commit of this checkout
