@@ -28,8 +28,7 @@ async fn main() {
     if let [serve, url] = arguments.as_slice()
         && serve == "serve"
     {
-        let listen =
-            ListenSettings { addr: "127.0.0.1:0".parse().unwrap(), public_read: true, public_page: false, token: None };
+        let listen = ListenSettings::at("127.0.0.1:0".parse().unwrap());
         let api = Api::bind(api::Config { database_url: url.clone(), listen }).unwrap();
         println!("{}", api.addr());
         api.run(CancellationToken::new()).await.unwrap();

@@ -77,7 +77,7 @@ pub(crate) struct Slot {
     /// From the first network operation to the response head, or how long was waited for
     /// it, in milliseconds; null when the check never started.
     elapsed_ms: Option<f64>,
-    /// Which assertion failed and what was seen instead; only there where that is the cause.
+    /// Which assertion failed and what was seen instead, where that is the cause; or why the outcome is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, example = "json $.queue < 100: is 250")]
     detail: Option<String>,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use clap::Args;
-use settings::{DatabaseArgs, Problems};
+use common::Reach;
+use settings::{DatabaseArgs, Problems, ReachArgs};
 
 /// Where the api listens unless said otherwise.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:8080";
@@ -37,6 +38,8 @@ pub struct ApiArgs {
     listen: ListenArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 /// The api's configuration, validated.
@@ -59,21 +62,32 @@ pub struct ListenSettings {
     pub public_page: bool,
     /// The token that may read and write.
     pub token: Option<String>,
+    /// How far targets that are made here may reach.
+    pub api_targets: Reach,
+}
+
+impl ListenSettings {
+    /// What holds where nothing is set but the address; reading is open on loopback.
+    pub fn at(addr: SocketAddr) -> Self {
+        let public_read = addr.ip().is_loopback();
+        Self { addr, public_read, public_page: false, token: None, api_targets: Reach::default() }
+    }
 }
 
 impl ApiArgs {
     /// Validates everything and reports all problems at once. `None` when there are any.
     pub fn resolve(&self, problems: &mut Problems) -> Option<Config> {
         let database_url = self.database.require(problems);
-        let listen = self.listen.resolve(problems);
+        let listen = self.listen.resolve(&self.reach, problems);
         Some(Config { database_url: database_url?.as_str().to_owned(), listen: listen? })
     }
 }
 
 impl ListenArgs {
     /// Validates the flags and reports all problems at once. `None` when there are any.
-    pub fn resolve(&self, problems: &mut Problems) -> Option<ListenSettings> {
+    pub fn resolve(&self, reach: &ReachArgs, problems: &mut Problems) -> Option<ListenSettings> {
         let before = problems.len();
+        let api_targets = reach.resolve(problems);
         let raw = self.api_addr.as_deref().unwrap_or(DEFAULT_ADDR);
         let addr: Option<SocketAddr> = raw
             .parse()
@@ -93,7 +107,7 @@ impl ListenArgs {
                 "nobody can read: PUBLIC_READ (--public-read) is off and API_TOKEN (--api-token) is not set"
             );
         }
-        Some(ListenSettings { addr: addr?, public_read, public_page, token: self.api_token.clone() })
+        Some(ListenSettings { addr: addr?, public_read, public_page, token: self.api_token.clone(), api_targets })
     }
 }
 

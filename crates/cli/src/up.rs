@@ -13,7 +13,7 @@ use api::config::ListenArgs;
 use clap::Args;
 use common::{Interval, TargetUrl};
 use demo::fantastic::{self, Fantastic, FantasticArgs};
-use settings::{DatabaseArgs, LogArgs, Problems, SettingsError, TargetArgs, TargetList, TraceArgs};
+use settings::{DatabaseArgs, LogArgs, Problems, ReachArgs, SettingsError, TargetArgs, TargetList, TraceArgs};
 use store::embedded::{self, Embedded};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub(crate) struct UpArgs {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     probes: ProbeArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -53,7 +55,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
     // Goes last, when nothing makes spans any more.
     let _traces = log.init_with_traces(traces, "lookout", &mut problems);
     let targets = args.targets.resolve(&mut problems);
-    let listen = args.listen.resolve(&mut problems);
+    let listen = args.listen.resolve(&args.reach, &mut problems);
     let probes = args.probes.resolve(&mut problems);
     let database_url = args.database.resolve(&mut problems);
     problems.finish()?;
@@ -74,6 +76,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
         None => start_postgres(args.data_dir.as_deref())?,
     };
     let result = runtime.block_on(async {
+        let api_targets = listen.api_targets;
         let api = Api::bind(api::Config { database_url: database_url.clone(), listen })?;
         let nothing_configured = args.targets.urls.is_none() && args.targets.config.is_none();
         let fantastic = if nothing_configured {
@@ -87,7 +90,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
         let mut problems = Problems::new();
         let config = worker::Config::new(database_url.clone(), targets, probes, &mut problems);
         problems.finish()?;
-        let config = config.map(|config| worker::Config { file: args.targets.file(), ..config });
+        let config = config.map(|config| worker::Config { file: args.targets.file(), api_targets, ..config });
         let config = config.context("the settings were refused without a reason; this is a bug in lookout")?;
         together(api, config, fantastic, stop).await
     });

@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod address;
 pub mod check;
 mod difference;
 pub mod expect;
@@ -11,6 +12,7 @@ pub mod status;
 pub mod target;
 pub mod url;
 
+pub use address::{Denied, Reach};
 pub use check::{Cause, Check, Outcome, Phases};
 pub use expect::Expectation;
 pub use service::{EndpointSpec, Goal, ServiceSpec};

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 use std::path::Path;
 
 use clap::Args;
-use common::Interval;
+use common::{Interval, Reach};
 
 use crate::database::DatabaseUrl;
 use crate::file::{self, ConfigFile, Mode};
@@ -47,6 +47,30 @@ pub struct TargetArgs {
     /// Whether a LOOKOUT_CONFIG that has no targets any more is meant, when it is read again: on or off [default: off]
     #[arg(long, env = "ALLOW_EMPTY", value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub allow_empty: Option<String>,
+}
+
+/// How far targets that are made over the API reach.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "API")]
+pub struct ReachArgs {
+    /// Where targets made over the API may lead: public_only, or any (private addresses too). Give worker and
+    /// api the same [default: public_only]
+    #[arg(long, env = "API_TARGETS", value_name = "public_only|any")]
+    pub api_targets: Option<String>,
+}
+
+impl ReachArgs {
+    /// Validates the flag. Where it is wrong, which is noted, the narrow one stands in.
+    pub fn resolve(&self, problems: &mut Problems) -> Reach {
+        match self.api_targets.as_deref() {
+            None | Some("public_only") => Reach::PublicOnly,
+            Some("any") => Reach::Any,
+            Some(raw) => {
+                problems.value("API_TARGETS", "--api-targets", raw, "is neither public_only nor any");
+                Reach::PublicOnly
+            }
+        }
+    }
 }
 
 impl fmt::Debug for TargetArgs {

@@ -19,7 +19,7 @@ mod targets;
 pub mod traces;
 pub mod urls;
 
-pub use args::{DatabaseArgs, TargetArgs};
+pub use args::{DatabaseArgs, ReachArgs, TargetArgs};
 pub use database::{DatabaseUrl, DatabaseUrlError};
 pub use file::{ConfigErrors, ConfigFile, Mode};
 pub use log::LogArgs;

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use chrono::TimeDelta;
 use clap::Args;
-use common::{ServiceSpec, Source, TargetSpec};
-use settings::{ConfigFile, DatabaseArgs, Problems, TargetArgs, TargetList};
+use common::{Reach, ServiceSpec, Source, TargetSpec};
+use settings::{ConfigFile, DatabaseArgs, Problems, ReachArgs, TargetArgs, TargetList};
 
 use crate::housekeeping::Retention;
 use crate::plan::Limits;
@@ -54,6 +54,8 @@ pub struct WorkerArgs {
     database: DatabaseArgs,
     #[command(flatten)]
     probes: ProbeArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 /// A worker's configuration, validated.
@@ -79,6 +81,8 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// How long what is kept.
     pub retention: Retention,
+    /// How far targets that were made over the API reach.
+    pub api_targets: Reach,
 }
 
 impl WorkerArgs {
@@ -87,6 +91,7 @@ impl WorkerArgs {
         let database_url = self.database.require(problems);
         let targets = self.targets.resolve(problems);
         let probes = self.probes.resolve(problems);
+        let api_targets = self.reach.resolve(problems);
         let targets = targets?;
         // An empty list in a file is meant; no list at all is not.
         if targets.targets.is_empty() && self.targets.config.is_none() {
@@ -100,7 +105,7 @@ impl WorkerArgs {
         }
         let (database_url, probes) = (database_url?, probes?);
         let config = Config::new(database_url.as_str().to_owned(), targets, probes, problems)?;
-        Some(Config { file: self.targets.file(), ..config })
+        Some(Config { file: self.targets.file(), api_targets, ..config })
     }
 }
 
@@ -193,6 +198,7 @@ impl Config {
             max_buffered,
             listen,
             retention,
+            api_targets: Reach::default(),
         })
     }
 }

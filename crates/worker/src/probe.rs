@@ -6,7 +6,8 @@
 //! Elapsed time runs from the first network operation (name lookup or connect, or
 //! the request itself on a kept connection) to the arrival of the response head.
 //! Redirects are followed here rather than by the client, so that each hop is
-//! checked and secrets stay with the origin they were configured for.
+//! checked and secrets stay with the origin they were configured for. Where a hop would lead to
+//! an address that the target may not reach (`common::address`), the outcome is unknown.
 
 mod classify;
 mod client;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Cause, Connection, Outcome, Phases, TargetSpec};
+use common::{Cause, Connection, Outcome, Phases, Source, TargetSpec};
 use futures_util::FutureExt;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -69,6 +70,7 @@ pub struct Prepared {
     headers: HeaderMap,
     body: Option<Bytes>,
     connection: Connection,
+    source: Source,
     pub(crate) timeout: Duration,
     degraded_after: Duration,
     expect_status: Vec<common::StatusRange>,
@@ -104,6 +106,7 @@ impl Prepared {
             headers,
             body: target.body.clone().map(Bytes::from),
             connection: target.connection,
+            source: target.source,
             timeout: target.timeout,
             degraded_after: target.degraded_after,
             expect_status: target.expect_status.clone(),
@@ -234,7 +237,10 @@ impl Prober {
             let mut request = reqwest::Request::new(method.clone(), url.clone());
             *request.headers_mut() = headers.clone();
             *request.body_mut() = body.clone().map(Into::into);
-            let response = match self.client(target.connection).execute(request).await {
+            // Our own rule keeps us away, which says nothing about the target.
+            let client = self.clients(target.source).client(target.connection, &url);
+            let client = client.map_err(|denied| Failure { outcome: Outcome::Unknown, detail: denied.to_string() })?;
+            let response = match client.execute(request).await {
                 Ok(response) => response,
                 Err(error) => return Err(classify::failure(&error, trace)),
             };

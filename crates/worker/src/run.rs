@@ -115,7 +115,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     };
     let folding = tokio::spawn(incidents::run(pool.clone(), standing.clone(), stop.clone()));
     let (changes, changed) = mpsc::unbounded_channel();
-    let schedule = start_schedule(&shared, limits, list, (standing, changed), stop.clone())?;
+    let schedule = start_schedule(&shared, limits, config.api_targets, list, (standing, changed), stop.clone())?;
 
     // The recorder outlives the schedule: the last results need it.
     let schedule_ended = CancellationToken::new();
@@ -279,6 +279,7 @@ fn fit_to_descriptors(limits: Limits) -> Limits {
 fn start_schedule(
     shared: &Shared,
     limits: Limits,
+    api_targets: common::Reach,
     list: Vec<(common::TargetId, common::TargetSpec)>,
     (standing, changes): (watch::Receiver<Standing>, mpsc::UnboundedReceiver<Change>),
     stop: CancellationToken,
@@ -290,7 +291,7 @@ fn start_schedule(
     thread::Builder::new().name("probes".to_owned()).spawn(move || {
         runtime.block_on(async move {
             // Within the runtime: the resolver wants one.
-            let prober = match Prober::new() {
+            let prober = match Prober::reaching(api_targets) {
                 Ok(prober) => {
                     let _ = ready_sender.send(Ok(()));
                     prober

@@ -276,8 +276,13 @@ impl<P: Probe> Schedule<P> {
     fn record(&mut self, done: Done) {
         let Done { target: index, slot, slow, probed } = done;
         let timed_out = probed.outcome == Outcome::Down(common::Cause::Timeout);
-        let is_assertion = probed.outcome == Outcome::Down(common::Cause::Assertion);
         let target = &mut self.targets[index];
+        let keeps_detail = match probed.outcome {
+            Outcome::Down(common::Cause::Assertion) => true,
+            // Why it was on us; unless that may name a host that nobody may see.
+            Outcome::Unknown => target.secret_host.is_none(),
+            _ => false,
+        };
         target.tell(&probed);
         self.shared.stats.ended(probed.outcome);
         if index < MOST_HISTOGRAMS {
@@ -293,7 +298,7 @@ impl<P: Probe> Schedule<P> {
             code: probed.code,
             elapsed_us: probed.elapsed_us,
             phases: probed.phases,
-            detail: probed.detail.filter(|_| is_assertion).map(Arc::from),
+            detail: probed.detail.filter(|_| keeps_detail).map(Arc::from),
         });
         let mut steps = std::mem::take(&mut self.steps);
         let ended = Ended { target: index, slot, slow, timed_out };

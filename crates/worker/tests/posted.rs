@@ -29,6 +29,8 @@ impl Worker {
             .env("DATABASE_URL", &db.url)
             .env("LOOKOUT_CONFIG", directory.path().join("config.yaml"))
             .env("ALLOW_EMPTY", "on")
+            // What is posted here is on this machine.
+            .env("API_TARGETS", "any")
             .env("LOG_LEVEL", "info")
             .current_dir(directory.path())
             .stdin(Stdio::null())

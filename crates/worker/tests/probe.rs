@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::expect::{HeaderTest, JsonPath, JsonTest, Pattern, TextTest};
-use common::{Cause, Connection, Expectation, Method, Outcome, StatusRange, TargetSpec, TargetUrl};
+use common::{Cause, Connection, Expectation, Method, Outcome, Reach, Source, StatusRange, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -407,5 +407,35 @@ async fn what_an_assertion_saw_holds_no_secret_that_the_server_repeats() {
         let shown = format!("{probed:?} {echo:?}");
         assert!(!shown.contains("anary") && shown.contains("***"), "{shown}");
         assert!(!shown.contains("dXNlcjpjYW5hcnk"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_target_of_the_api_reaches_private_addresses_only_where_that_is_allowed() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let local = target(&server.url("/ok"));
+    let posted = TargetSpec { source: Source::Api, ..local.clone() };
+    let probed = check(&posted).await;
+    assert_eq!((probed.outcome, probed.code), (Outcome::Unknown, None));
+    let why = "the address 127.0.0.1 is not public: targets made over the API reach public addresses only \
+               (API_TARGETS=any allows others)";
+    assert_eq!(probed.detail.as_deref(), Some(why));
+    assert!(server.log().is_empty(), "nothing was asked");
+    assert_eq!(check(&local).await.outcome, Outcome::Up, "a list of the operator's may lead anywhere");
+    let anywhere = Prober::reaching(Reach::Any).unwrap();
+    assert_eq!(anywhere.check(&Prepared::new(&posted)).await.outcome, Outcome::Up);
+}
+
+#[tokio::test]
+async fn a_redirect_leads_nobody_to_where_clouds_keep_credentials() {
+    let server = FaultServer::start_on_thread().unwrap();
+    for address in ["169.254.169.254", "[::ffff:169.254.169.254]", "2852039166", "[fd00:ec2::254]"] {
+        for source in [Source::Api, Source::File] {
+            let redirect = target(&server.url(&format!("/redirect-to?url=http://{address}/latest/meta-data/")));
+            let redirect = TargetSpec { source, ..redirect };
+            let probed = Prober::reaching(Reach::Any).unwrap().check(&Prepared::new(&redirect)).await;
+            assert_eq!((probed.outcome, probed.code), (Outcome::Unknown, Some(302)), "{address}");
+            assert!(probed.detail.as_deref().unwrap().contains("it is never probed"), "{probed:?}");
+        }
     }
 }

@@ -48,6 +48,7 @@ impl Running {
             max_buffered: 100_000,
             listen: None,
             retention: Retention::default(),
+            api_targets: common::Reach::default(),
         };
         let worker = tokio::spawn(worker::run(config, stop.clone()));
         Self { stop, worker }

@@ -19,6 +19,7 @@ use store::{StoreError, overview};
 use utoipa::ToSchema;
 
 use super::targets::{Target, etag};
+use crate::config::ListenSettings;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, ChangesTarget, NotFound, TakesTarget, Unseen};
 use crate::post::{self, Body, PATIENCE};
@@ -177,12 +178,19 @@ fn read(request: &HttpRequest, body: &[u8], key: Option<&str>) -> Result<TargetS
     if post::media_type(request) != "application/json" {
         return Err(ApiError::MediaType("send the target as application/json"));
     }
-    target_of_json(body, key, &Defaults::default()).map_err(|error| match error {
+    let target = target_of_json(body, key, &Defaults::default()).map_err(|error| match error {
         NoTarget::Syntax { offset, message } => {
             ApiError::Json(format!("the body is not JSON from byte {offset} on: {message}"))
         }
         NoTarget::Rules(findings) => ApiError::rules(findings),
-    })
+    })?;
+    // A name is judged by the workers, each time that they look it up.
+    let reach = request.app_data::<web::Data<ListenSettings>>().map(|settings| settings.api_targets);
+    reach
+        .unwrap_or_default()
+        .allows_url(target.url.url())
+        .map_err(|denied| ApiError::rules(vec![Finding { pointer: "/url".to_owned(), message: denied.to_string() }]))?;
+    Ok(target)
 }
 
 /// What `If-Match` says; `None` without it.

@@ -223,3 +223,21 @@ async fn of_many_who_post_one_key_at_once_one_makes_it_and_all_get_an_answer() {
     assert_eq!(statuses, [201, 428, 428, 428, 428, 428, 428, 428]);
     api.stop().await;
 }
+
+#[tokio::test]
+async fn c28_an_address_inside_is_refused_with_the_way_out() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    for host in
+        ["127.0.0.1", "localhost:8080", "10.0.0.1", "0x7f.1", "2130706433", "[::ffff:192.168.0.1]", "169.254.169.254"]
+    {
+        let body = json!({"name": "inside", "url": format!("http://{host}/")}).to_string();
+        for (method, path) in [(Method::POST, TARGETS), (Method::PUT, "/api/v1/targets/inside")] {
+            let refused = send(&api, method, path, None, &body).await;
+            assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/url")), "{host}");
+            let message = refused.body["errors"][0]["message"].as_str().unwrap();
+            assert!(message.contains("API_TARGETS=any") || message.contains("never probed"), "{message}");
+        }
+    }
+    api.stop().await;
+}

@@ -48,7 +48,8 @@ impl TestApi {
 
     fn spawn_as(database_url: &str, public_read: bool, public_page: bool) -> Self {
         let addr = "127.0.0.1:0".parse().unwrap();
-        let listen = ListenSettings { addr, public_read, public_page, token: Some(TOKEN.to_owned()) };
+        let token = Some(TOKEN.to_owned());
+        let listen = ListenSettings { public_read, public_page, token, ..ListenSettings::at(addr) };
         let api = Api::bind(api::Config { database_url: database_url.to_owned(), listen }).unwrap();
         let base = format!("http://{}", api.addr());
         let stop = CancellationToken::new();

@@ -2,7 +2,7 @@
 //!
 //! | row | where, or why not |
 //! |---|---|
-//! | C28 | there is no policy for addresses: every URL is probed |
+//! | C28 | a file is trusted: its targets may be private. Those of the API: `common::address`, `api/tests/api/posted.rs` |
 //! | C33, C34 | assertions on answers, with their reader |
 //! | C35, C37 | no windows of alerts and no thresholds: an objective has one window |
 //! | C38, C42 (groups, notifiers), C43 | maintenance, groups, notifiers and dependencies do not exist |

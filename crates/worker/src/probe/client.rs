@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use common::{Connection, Denied, Reach, Source};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -15,12 +16,23 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::warn;
+use url::Url;
 
 use super::trace::Trace;
 
 /// Sends probes. Cheap to clone; clones share connections and the DNS cache.
 #[derive(Debug, Clone)]
 pub struct Prober {
+    own: Clients,
+    /// For targets that were made over the API. They share no connection with the others: one that
+    /// is kept may lead where they do not go.
+    api: Clients,
+}
+
+/// What probes with the same [`Reach`] share.
+#[derive(Debug, Clone)]
+pub(super) struct Clients {
+    reach: Reach,
     fresh: reqwest::Client,
     reuse: reqwest::Client,
 }
@@ -46,7 +58,15 @@ impl Prober {
     /// # Errors
     /// [`ProberError`] says what this machine lacks.
     pub fn new() -> Result<Self, ProberError> {
-        Self::trusting(machine_roots())
+        Self::reaching(Reach::default())
+    }
+
+    /// Like [`Prober::new`], with targets of the API reaching so far.
+    ///
+    /// # Errors
+    /// [`ProberError`] says what this machine lacks.
+    pub fn reaching(api_targets: Reach) -> Result<Self, ProberError> {
+        Self::build(machine_roots(), api_targets)
     }
 
     /// A prober that trusts these certificates and no others.
@@ -54,6 +74,14 @@ impl Prober {
     /// # Errors
     /// [`ProberError`] says what this machine lacks.
     pub fn trusting(roots: RootCertStore) -> Result<Self, ProberError> {
+        Self::build(roots, Reach::default())
+    }
+
+    fn build(roots: RootCertStore, api_targets: Reach) -> Result<Self, ProberError> {
+        Self::resolving(roots, api_targets, &resolver()?)
+    }
+
+    fn resolving(roots: RootCertStore, api_targets: Reach, resolver: &Arc<TokioResolver>) -> Result<Self, ProberError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -63,11 +91,10 @@ impl Prober {
         // A first visit has no session to resume.
         fresh_tls.resumption = Resumption::disabled();
 
-        let resolver = resolver()?;
-        let builder = |tls: ClientConfig| {
+        let builder = |tls: &ClientConfig, reach| {
             reqwest::Client::builder()
-                .tls_backend_preconfigured(tls)
-                .dns_resolver(Arc::new(Lookup(resolver.clone())))
+                .tls_backend_preconfigured(tls.clone())
+                .dns_resolver(Arc::new(Lookup(Arc::clone(resolver), reach)))
                 .connector_layer(TimedLayer)
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
@@ -75,17 +102,31 @@ impl Prober {
                 .no_proxy()
                 .referer(false)
         };
-        Ok(Self {
-            fresh: builder(fresh_tls).pool_max_idle_per_host(0).build()?,
-            reuse: builder(tls).pool_max_idle_per_host(8).build()?,
-        })
+        let clients = |reach| -> Result<Clients, ProberError> {
+            let fresh = builder(&fresh_tls, reach).pool_max_idle_per_host(0).build()?;
+            let reuse = builder(&tls, reach).pool_max_idle_per_host(8).build()?;
+            Ok(Clients { reach, fresh, reuse })
+        };
+        Ok(Self { own: clients(Reach::Any)?, api: clients(api_targets)? })
     }
 
-    pub(super) fn client(&self, connection: common::Connection) -> &reqwest::Client {
-        match connection {
-            common::Connection::Fresh => &self.fresh,
-            common::Connection::Reuse => &self.reuse,
+    /// What targets of this source are probed with.
+    pub(super) fn clients(&self, source: Source) -> &Clients {
+        match source {
+            Source::Api => &self.api,
+            Source::Env | Source::File => &self.own,
         }
+    }
+}
+
+impl Clients {
+    /// The client for a hop to this URL. An address in it is never looked up, so it is judged here.
+    pub(super) fn client(&self, connection: Connection, url: &Url) -> Result<&reqwest::Client, Denied> {
+        self.reach.allows_url(url)?;
+        Ok(match connection {
+            Connection::Fresh => &self.fresh,
+            Connection::Reuse => &self.reuse,
+        })
     }
 }
 
@@ -116,8 +157,14 @@ fn resolver() -> Result<Arc<TokioResolver>, ProberError> {
 #[error("{reason}")]
 pub(super) struct LookupError {
     reason: String,
-    /// We could not even ask: no socket, no name server.
+    /// We could not even ask, for want of a socket or a name server; or we do not go there.
     pub(super) is_ours: bool,
+}
+
+impl From<Denied> for LookupError {
+    fn from(denied: Denied) -> Self {
+        Self { reason: denied.to_string(), is_ours: true }
+    }
 }
 
 impl From<NetError> for LookupError {
@@ -134,11 +181,13 @@ impl From<NetError> for LookupError {
     }
 }
 
-struct Lookup(Arc<TokioResolver>);
+/// Looks names up, and hands out only addresses that may be gone to: the socket goes to one of these.
+struct Lookup(Arc<TokioResolver>, Reach);
 
 impl Resolve for Lookup {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = Arc::clone(&self.0);
+        let Self(resolver, reach) = self;
+        let (resolver, reach) = (Arc::clone(resolver), *reach);
         Box::pin(async move {
             let begun = Instant::now();
             let trace = Trace::current();
@@ -150,8 +199,17 @@ impl Resolve for Lookup {
                 trace.looked_up(begun.elapsed());
             }
             let found = found.map_err(LookupError::from)?;
-            // The port is the client's to fill in.
-            let addresses: Vec<SocketAddr> = found.iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            let (mut addresses, mut denied) = (Vec::new(), None);
+            for ip in found.iter() {
+                match reach.allows(ip) {
+                    // The port is the client's to fill in.
+                    Ok(()) => addresses.push(SocketAddr::new(ip, 0)),
+                    Err(error) => denied = Some(error),
+                }
+            }
+            if let Some(denied) = denied.filter(|_| addresses.is_empty()) {
+                return Err(LookupError::from(denied).into());
+            }
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }
@@ -198,5 +256,85 @@ where
             trace.connected(now, now.duration_since(begun).saturating_sub(looking_up));
             Ok(connection)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use common::{Outcome, TargetSpec, TargetUrl};
+    use hickory_resolver::config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use hickory_resolver::proto::op::Message;
+    use hickory_resolver::proto::rr::rdata::A;
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use tokio::net::{TcpListener, UdpSocket};
+
+    use super::super::Prepared;
+    use super::*;
+
+    const PUBLIC: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
+    const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+    /// Resolves every name to the first of `answers`, the next time to the second, and so on; then to the last.
+    async fn resolving_to(answers: Vec<Vec<Ipv4Addr>>) -> Arc<TokioResolver> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut connection = ConnectionConfig::udp();
+        connection.port = socket.local_addr().unwrap().port();
+        let server = NameServerConfig::new(IpAddr::V4(HERE), true, vec![connection]);
+        let asked = AtomicUsize::new(0);
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let query = question.queries[0].clone();
+                let mut answer = question.into_response();
+                if query.query_type() == RecordType::A {
+                    let time = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+                    for address in &answers[time] {
+                        answer.add_answer(Record::from_rdata(query.name().clone(), 0, RData::A(A(*address))));
+                    }
+                }
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4Only;
+        Arc::new(builder.build().unwrap())
+    }
+
+    async fn look_up(lookup: &Lookup) -> Result<Vec<IpAddr>, String> {
+        let found = lookup.resolve("rebind.example.".parse().unwrap()).await;
+        found.map(|found| found.map(|address| address.ip()).collect()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_name_that_turns_to_a_private_address_is_not_followed_there() {
+        let resolver = resolving_to(vec![vec![PUBLIC], vec![HERE], vec![HERE, PUBLIC]]).await;
+        let lookup = Lookup(resolver, Reach::PublicOnly);
+        assert_eq!(look_up(&lookup).await.unwrap(), [PUBLIC]);
+        let denied = look_up(&lookup).await.unwrap_err();
+        assert!(denied.contains("127.0.0.1 is not public"), "{denied}");
+        assert_eq!(look_up(&lookup).await.unwrap(), [PUBLIC], "of several addresses only those it may go to");
+    }
+
+    #[tokio::test]
+    async fn a_target_of_the_api_whose_name_means_this_machine_is_unknown_and_nobody_connects() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://inside.example:{}/", listener.local_addr().unwrap().port());
+        let url = TargetUrl::parse(&url).unwrap();
+        let resolver = resolving_to(vec![vec![HERE]]).await;
+        let prober = Prober::resolving(machine_roots(), Reach::PublicOnly, &resolver).unwrap();
+        for connection in [Connection::Fresh, Connection::Reuse] {
+            let target = TargetSpec { source: Source::Api, connection, ..TargetSpec::new("inside", url.clone()) };
+            let probed = prober.check(&Prepared::new(&target)).await;
+            assert_eq!(probed.outcome, Outcome::Unknown);
+            assert!(probed.detail.as_deref().unwrap().contains("API_TARGETS=any"), "{probed:?}");
+        }
+        let nobody = tokio::time::timeout(std::time::Duration::from_millis(1), listener.accept()).await;
+        assert!(nobody.is_err());
     }
 }
