@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 elasticsearch=$1 kibana=$2
 
 post() {
-    curl --fail-with-body --silent --show-error --retry 30 --retry-delay 2 --retry-all-errors --max-time 60 "$@"
+    curl --fail --silent --show-error --retry 30 --retry-delay 2 --retry-connrefused --max-time 60 "$@"
 }
 
 post -X PUT "$elasticsearch/_index_template/lookout-logs" -H 'content-type: application/json' \
