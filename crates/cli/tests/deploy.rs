@@ -1,5 +1,5 @@
-//! What `deploy/logs` makes of the JSON lines: every field that a saved search, a graph or a mapping
-//! names is one that lookout or its demonstration really writes.
+//! What is configured of other people's programs fits what lookout does. Of `deploy/logs`: every field
+//! that a saved search, a graph or a mapping names is one that lookout or its demonstration really writes.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -207,5 +207,31 @@ fn the_collector_takes_the_lines_of_services_there_are_and_their_time() {
                 .is_some_and(|rest| rest.split(':').next() == Some(service) && rest[service.len()..].starts_with(':'))
         });
         assert!(named, "there is no service {service}");
+    }
+}
+
+#[test]
+fn blackbox_exporter_is_given_what_lookout_watches() {
+    let urls = |path: &str| -> BTreeSet<String> {
+        let text = file(path);
+        let found = text.match_indices("http://traefik:8000/");
+        found.map(|(at, _)| text[at..].split(['"', '\n']).next().unwrap_or_default().to_owned()).collect()
+    };
+    let watched = urls("examples/demo.yaml");
+    assert_eq!(watched.len(), 3);
+    assert_eq!(urls("deploy/prometheus/prometheus.yml"), watched);
+}
+
+#[test]
+fn every_variable_of_the_containers_is_explained() {
+    let (compose, explained) = (file("docker-compose.yml"), file(".env.tmpl"));
+    let lines = compose.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let names: BTreeSet<&str> = lines
+        .flat_map(|line| line.split("${").skip(1))
+        .map(|rest| rest.split(':').next().unwrap_or_default())
+        .collect();
+    assert!(names.contains("DEMO_PORT") && !names.contains(""), "{names:?}");
+    for name in names {
+        assert!(explained.contains(&format!("\n#{name}=")), "{name} is not in .env.tmpl");
     }
 }
