@@ -41,22 +41,64 @@ async fn a_call_answers_its_result_and_the_time_of_the_function_alone() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_is_a_problem() {
+async fn every_boundary_is_answered_with_200_on_one_side_and_400_on_the_other() {
     let (addr, _stop) = start(FunctionsArgs::default()).await;
-    for (path, status) in [
-        ("/fibonacci/401/", 400),
-        ("/ackermann/3/5/", 400),
-        ("/factorial/1", 400),
-        ("/square/2/", 404),
-        ("/control", 404),
-    ] {
+    let huge = format!("1{}", "0".repeat(30));
+    let one_argument = [
+        ("/0/", 200),
+        ("/400/", 200),
+        ("/401/", 400),
+        ("/-1/", 400),
+        ("/1.5/", 400),
+        ("/abc/", 400),
+        ("/", 400),
+        ("//", 400),
+        ("", 400),
+        ("/1", 400),
+        ("/1/2/", 400),
+        ("/1/?n=1", 400),
+    ];
+    let two_arguments = [
+        ("/0/0/", 200),
+        ("/0/4/", 200),
+        ("/3/0/", 200),
+        ("/3/4/", 200),
+        ("/4/0/", 400),
+        ("/3/5/", 400),
+        ("/-1/0/", 400),
+        ("/0/-1/", 400),
+        ("/1.5/0/", 400),
+        ("/0/abc/", 400),
+        ("/3/", 400),
+        ("/3/4", 400),
+        ("/3/4/0/", 400),
+    ];
+    let mut calls = vec![(format!("/ackermann/0/{huge}/"), 400), (format!("/ackermann/{huge}/0/"), 400)];
+    for name in ["fibonacci", "factorial"] {
+        calls.push((format!("/{name}/{huge}/"), 400));
+        calls.extend(one_argument.map(|(rest, status)| (format!("/{name}{rest}"), status)));
+    }
+    calls.extend(two_arguments.map(|(rest, status)| (format!("/ackermann{rest}"), status)));
+
+    for (path, status) in calls {
+        let answer = get(addr, &path).await;
+        let kind = if status == 200 { "application/json" } else { "application/problem+json" };
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some(kind)), "{path}");
+        if status == 400 {
+            let body = json(&answer);
+            assert_eq!((&body["status"], &body["title"]), (&json!(400), &json!("Bad request")), "{path}");
+            assert!(body["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{path}: {body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_function_is_not_found() {
+    let (addr, _stop) = start(FunctionsArgs::default()).await;
+    for path in ["/square/2/", "/control", "/", "//fibonacci/1/"] {
         let answer = get(addr, path).await;
-        assert_eq!(
-            (answer.status, answer.header("content-type")),
-            (status, Some("application/problem+json")),
-            "{path}"
-        );
-        assert_eq!(json(&answer)["status"], status, "{path}");
+        assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")), "{path}");
+        assert_eq!(json(&answer)["status"], 404, "{path}");
     }
     let mut client = Client::connect(addr).await;
     client.ask("DELETE", "/fibonacci/1/").await;
