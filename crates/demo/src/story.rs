@@ -112,17 +112,16 @@ impl Story<'_> {
         eprintln!("{service} is repaired; waiting for its window to recover");
         let over = |incident: &Incident| incident.id == opened.id && incident.ended_at.is_some();
         let closed = self.until(over).await.with_context(|| format!("incident {} is still open", opened.id))?;
-        let named = |change: &Option<Change>| change.as_ref().map_or("none", |change| &change.commit).to_owned();
-        eprintln!(
-            "incident {} lasted {:.0} s; lookout says that {} broke it and {} mended it",
-            closed.id,
-            closed.duration_seconds.unwrap_or_default(),
-            named(&closed.breaking),
-            named(&closed.fix),
-        );
-        if (named(&closed.breaking), named(&closed.fix)) != (breaking.clone(), fixing.clone()) {
-            bail!("but it was {breaking} and {fixing}");
+        let named = |change: &Option<Change>| change.as_ref().map_or("nobody", |change| &change.commit).to_owned();
+        let (broke, mended) = (named(&closed.breaking), named(&closed.fix));
+        let (id, seconds) = (closed.id, closed.duration_seconds.unwrap_or_default());
+        if (&broke, &mended) != (&breaking, &fixing) {
+            bail!(
+                "of incident {id} lookout says that {broke} broke {service} and {mended} mended it, \
+                 but it was {breaking} and {fixing}"
+            );
         }
+        eprintln!("incident {id} lasted {seconds:.0} s; lookout says that {broke} broke it and {mended} mended it");
         let mttr = self.get("/api/v1/reports/mttr").await?;
         eprintln!("mean time to repair of {service}: {} s", mttr["mttr"]);
         Ok(closed)

@@ -5,5 +5,6 @@ mod fantastic;
 mod fault_server;
 mod faults;
 mod functions;
+mod story;
 mod support;
 mod traffic;
