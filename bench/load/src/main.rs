@@ -1,0 +1,81 @@
+//! Measures lookout beside bare loops and other monitors, in turns.
+//!
+//! Absolute figures say more about the machine and the minute than about a program; what counts
+//! are ratios of what ran side by side. `make bench` builds everything and runs this.
+
+mod clients;
+mod cost;
+mod lab;
+mod machine;
+mod results;
+mod target;
+
+use std::env;
+use std::path::Path;
+
+use lab::Lab;
+
+/// Interleaved runs of what is compared.
+const ROUNDS: usize = 5;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["target"] => target::serve(),
+        ["client", library, keeps, millis, ports] => clients::run(library, keeps, millis, ports),
+        ["hold", rest @ ..] => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(hold(rest)),
+        sections => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench(sections)),
+    }
+}
+
+const SECTIONS: [&str; 1] = ["cost"];
+
+async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
+    if let Some(unknown) = wanted.iter().find(|name| !SECTIONS.contains(name)) {
+        anyhow::bail!("no section is called {unknown}; there are: {}", SECTIONS.join(", "));
+    }
+    let rounds = env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let mut lab = Lab::open().await?;
+    for (place, name) in SECTIONS.iter().enumerate() {
+        if !wanted.is_empty() && !wanted.contains(name) {
+            continue;
+        }
+        println!("\n{name}");
+        let section = match *name {
+            "cost" => cost::run(&mut lab, rounds).await?,
+            other => anyhow::bail!("{other} is not written"),
+        };
+        section.save(&lab.files, &format!("{place}-{name}"))?;
+    }
+    results::write(&lab.files, Path::new("bench/RESULTS.md"))?;
+    lab.close();
+    Ok(())
+}
+
+/// Runs a worker on so many targets for so many seconds and tells how it does, for a profiler:
+/// `hold 5000 30 keep`, `hold 5000 30 delayed`.
+async fn hold(arguments: &[&str]) -> anyhow::Result<()> {
+    let [targets, seconds, kinds @ ..] = arguments else { anyhow::bail!("hold TARGETS SECONDS [keep] [delayed]") };
+    let mut lab = Lab::open().await?;
+    let load = lab::Load {
+        keeps: kinds.contains(&"keep"),
+        delayed: kinds.contains(&"delayed"),
+        ..lab::Load::per_second(targets.parse()?)
+    };
+    let worker = lab.start(load).await?;
+    println!("process {}", worker.child.id());
+    for _ in 0..seconds.parse::<u64>()? {
+        let run = lab.measure(&worker, std::time::Duration::from_secs(1)).await?;
+        println!(
+            "{:6.0} checks/s, {:6.0} per CPU-s, worker {:.2} s, Postgres {:.2} s, {:.1} MiB",
+            run.per_second(),
+            run.per_cpu_second(),
+            run.worker_cpu.as_secs_f64(),
+            run.postgres_cpu.as_secs_f64(),
+            run.memory_mib.1
+        );
+    }
+    println!("{:?}", lab.discard(worker).await?);
+    lab.close();
+    Ok(())
+}
