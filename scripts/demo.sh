@@ -20,10 +20,9 @@ up() {
     API_TOKEN=$(value API_TOKEN '')
     # Of one's own where none is set: the story has to tell of commits.
     export API_TOKEN="${API_TOKEN:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
-    # What the collector of logs takes apart.
-    LOG_FORMAT=$(value LOG_FORMAT json) LOOKOUT_CONFIG=$(value LOOKOUT_CONFIG demo.yaml)
-    LOOKOUT_CONFIG_DIR=$(value LOOKOUT_CONFIG_DIR ./examples)
-    export LOG_FORMAT LOOKOUT_CONFIG LOOKOUT_CONFIG_DIR
+    # JSON is what the collector of logs takes apart. What is watched is not what .env may name.
+    LOG_FORMAT=$(value LOG_FORMAT json)
+    export LOG_FORMAT LOOKOUT_CONFIG=demo.yaml LOOKOUT_CONFIG_DIR=./examples
     flags='' profiles=" $* "
     for profile; do flags="$flags --profile $profile"; done
     # Unquoted: a command with its words, and flags.
