@@ -223,6 +223,8 @@ export interface System {
     in_flight: number;
     queue_depth: number;
     spool_depth: number;
+    /** What is wrong with its newest configuration, while the last good one is in use. */
+    config_error: string | null;
   }[];
 }
 

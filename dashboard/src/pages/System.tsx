@@ -5,6 +5,7 @@ import { Age, Figure, Moment, State, Title, Waiting } from "../components/small"
 import { count, milliseconds } from "../format";
 import type { System as Data } from "../model";
 import { polled } from "../polled";
+import { refused } from "../refused";
 
 const STATES = { running: "up", stopped: "unknown", gone: "down" };
 
@@ -36,6 +37,16 @@ export function System(): JSX.Element {
               <Show when={data().lists_differ}>
                 <p class="note error">Running workers have different lists of targets. They delete nothing of each other's.</p>
               </Show>
+              <For each={refused(data().workers)}>
+                {(one) => (
+                  <div class="note error" role="group" aria-label="Configuration not in use">
+                    <p>
+                      A newer configuration is not in use, and the last good one is, by {one.workers.join(", ")}:
+                    </p>
+                    <pre class="wrapped">{one.problems}</pre>
+                  </div>
+                )}
+              </For>
             </section>
             <section class="card" aria-label="Workers">
               <div class="scroll" tabindex="0" role="region" aria-label="Workers">
