@@ -160,6 +160,7 @@ impl Server {
                 SchemaError::Login { server, reason }
             }
             Some(&SqlState::INVALID_CATALOG_NAME) => SchemaError::NoDatabase { server, reason },
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => SchemaError::Privilege { server, reason },
             Some(code) if passes_by_itself(code) => SchemaError::Unreachable { server, reason },
             Some(_) => SchemaError::Database { server, reason },
             None => match trouble(error) {
@@ -183,6 +184,8 @@ impl Server {
             || error.code().is_some_and(passes_by_itself);
         if lost {
             SchemaError::Unreachable { server, reason }
+        } else if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            SchemaError::Privilege { server, reason }
         } else {
             let reason =
                 if action.starts_with("error applying migration") { reason } else { format!("{action}: {reason}") };

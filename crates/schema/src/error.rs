@@ -46,6 +46,16 @@ pub enum SchemaError {
         /// Its major version.
         found: i32,
     },
+    /// The user may connect, and not do what the migrations do.
+    #[error(
+        "Postgres at {server} lets this user do too little: {reason} (make it the owner of the database, or grant it what is missing)"
+    )]
+    Privilege {
+        /// Host and port, or the socket's directory.
+        server: String,
+        /// What the server said; it names what may not be touched.
+        reason: String,
+    },
     /// A migration failed and was rolled back; those before it stay.
     #[error("migration {name} failed{}: {reason}", line.map(|line| format!(" at line {line}")).unwrap_or_default())]
     Migration {

@@ -137,6 +137,13 @@ async fn run(server: &connect::Server, client: &mut Client) -> Result<Applied, S
     if !applied.names.is_empty() {
         info!("applied migrations {}", applied.names.join(", "));
     }
+    if applied.version > version() {
+        warn!(
+            "the schema is at version {}, made by a newer lookout: this one knows {} and leaves it as it is",
+            applied.version,
+            version()
+        );
+    }
     Ok(applied)
 }
 

@@ -9,9 +9,12 @@ pub enum StoreError {
     /// Postgres refuses these credentials.
     #[error("postgres refuses the login: {0}")]
     Login(String),
-    /// The server cannot be talked to as the URL says, or lets us do too little.
+    /// The server cannot be talked to as the URL says.
     #[error("{0}")]
     Settings(String),
+    /// The user may connect, and not do what we do.
+    #[error("postgres lets this user do too little: {0} (grant it what is missing, or use the owner of the tables)")]
+    Privilege(String),
     /// The database named in the URL does not exist.
     #[error("{0}")]
     NoDatabase(String),
@@ -29,6 +32,11 @@ impl StoreError {
         Self::Unavailable(sqlx::Error::PoolTimedOut)
     }
 
+    /// Whether nothing can be done with the database that the URL leads to, now or later.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Login(_) | Self::NoDatabase(_) | Self::Settings(_) | Self::Privilege(_))
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
@@ -44,7 +52,7 @@ impl From<sqlx::Error> for StoreError {
                     // invalid_password, invalid_authorization_specification
                     "28P01" | "28000" => Self::Login(message),
                     // insufficient_privilege
-                    "42501" => Self::Settings(message),
+                    "42501" => Self::Privilege(message),
                     "3D000" => Self::NoDatabase(message),
                     // check_violation is what a partitioned table without a fitting partition raises
                     "23514" if message.contains("no partition") => Self::NoPartition(error),

@@ -75,20 +75,31 @@ async fn is_outside_transactions(connection: &mut sqlx::PgConnection) -> Result<
     row.try_get(0)
 }
 
-/// Host and port of the server, or the directory of its socket.
+/// Host and port of the server, or its socket.
 pub fn server(pool: &PgPool) -> String {
     let options = pool.connect_options();
     match options.get_socket() {
-        Some(directory) => directory.display().to_string(),
+        Some(directory) => format!("{}/.s.PGSQL.{}", directory.display(), options.get_port()),
         None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}
+
+/// A refusal in words that name the server: those that whoever applies the migrations has, because the
+/// two ask at the same time, and either may be the first to hear.
+pub fn explain(pool: &PgPool, error: &StoreError) -> String {
+    let server = server(pool);
+    match error {
+        StoreError::Login(reason) => format!("Postgres at {server} refuses the login: {reason}"),
+        StoreError::NoDatabase(reason) => format!("Postgres at {server} has no such database: {reason}"),
+        other => other.to_string(),
     }
 }
 
 /// One attempt to connect and ask something.
 ///
 /// # Errors
-/// [`StoreError::Login`] and [`StoreError::NoDatabase`] will not go away by
-/// waiting; [`StoreError::Unavailable`] may.
+/// A refusal ([`StoreError::is_refusal`]) will not go away by waiting;
+/// [`StoreError::Unavailable`] may.
 pub async fn ping(pool: &PgPool) -> Result<(), StoreError> {
     // Outside the pool, which would retry a refused connection until its deadline
     // and then hide the reason.

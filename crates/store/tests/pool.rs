@@ -29,3 +29,19 @@ async fn nobody_gets_a_connection_that_is_still_in_somebody_elses_transaction() 
     }
     assert!(cut_off > 0);
 }
+
+#[tokio::test]
+async fn c44_a_user_that_may_do_too_little_is_told_so_and_not_waited_for() {
+    let db = TestDb::new().await;
+    let joint = if db.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{joint}options=-c%20role%3Dpg_monitor", db.url);
+    let pool = pool::lazy(&url, &PoolSettings::WORKER).unwrap();
+    pool::ping(&pool).await.unwrap();
+    let error = pool::schema_version(&pool).await.unwrap_err();
+    assert!(!error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "postgres lets this user do too little: permission denied for table refinery_schema_history \
+         (grant it what is missing, or use the owner of the tables)"
+    );
+}

@@ -190,8 +190,9 @@ async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> an
         let waiting_for = match attempt(pool, config, report).await {
             Ok(Ok(prepared)) => return Ok(prepared),
             Ok(Err(waiting_for)) => waiting_for,
-            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_) | StoreError::Settings(_))) => {
-                return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {error}")).into());
+            Err(error) if error.is_refusal() => {
+                let reason = pool::explain(pool, &error);
+                return Err(SettingsError::one(format!("DATABASE_URL (--database-url): {reason}")).into());
             }
             Err(StoreError::Unavailable(reason)) => {
                 format!("cannot reach Postgres at {}: {reason}", pool::server(pool))
@@ -219,6 +220,12 @@ async fn attempt(
             "the schema is at version {version} and has to be at {}; api applies the migrations",
             store::SCHEMA_VERSION
         )));
+    }
+    if version > store::SCHEMA_VERSION {
+        info!(
+            "the schema is at version {version}, made by a newer lookout: this worker knows {}",
+            store::SCHEMA_VERSION
+        );
     }
     partitions::ensure_around(pool, Utc::now()).await?;
     let mut connection = store::pool::acquire(pool).await?;

@@ -9,7 +9,7 @@
 //! | C40 | a secret may stand in the file; `${NAME}` and `${file:PATH}` keep it out (C39) |
 //! | C41 | there are no client certificates |
 //! | C39 | `expand/tests.rs`; C24 also in `targets.rs`, for `URLS` |
-//! | C44 | `database.rs`, `store::pool`, `schema`, `cli/tests/up.rs` |
+//! | C44 | `cli/tests/database.rs`, `store/tests/pool.rs`; the words also in `database.rs` |
 //! | C45 | `cli/tests/up.rs`, `worker::run` |
 //! | C46, C47 | `worker::config` |
 //! | C48, C49 | `args.rs` |
