@@ -181,7 +181,8 @@ fn report_on(path: &Path, targets: &[TargetSpec], options: &Options, format: For
 fn watch(targets: &[TargetSpec], options: &Options, format: Format) -> anyhow::Result<Tally> {
     let plan = Plan {
         grid: options.grid,
-        at_once: options.at_once,
+        // More than there are endpoints are never under way, except where a cycle begins while the last one ends.
+        at_once: worker::descriptors::fit(options.at_once.min(2 * targets.len().max(1))),
         endpoints: targets
             .iter()
             .map(|target| Endpoint {

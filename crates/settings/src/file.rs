@@ -78,19 +78,25 @@ pub fn read(path: &FilePath, mode: Mode, defaults: &Defaults) -> Result<TargetLi
     File::open(path)
         // One byte more than is allowed tells a file that is too long.
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| cannot_read(&name, &error))?;
+        .map_err(|error| no_config(&name, &error))?;
     let directory = path.parent().unwrap_or(FilePath::new(""));
     parse_with(&name, &bytes, mode, defaults, &Sources { variable: &|name| std::env::var_os(name), directory })
 }
 
-fn cannot_read(name: &str, error: &std::io::Error) -> ConfigErrors {
+fn no_config(name: &str, error: &std::io::Error) -> ConfigErrors {
+    let hint = if error.kind() == ErrorKind::NotFound { " (set LOOKOUT_CONFIG)" } else { "" };
+    ConfigErrors::whole(format_args!("{}{hint}", cannot_read(name, error)))
+}
+
+/// Why a file cannot be read, in words for whoever named it.
+pub fn cannot_read(name: &str, error: &std::io::Error) -> String {
     let reason = match error.kind() {
-        ErrorKind::NotFound => "not found (set LOOKOUT_CONFIG)".to_owned(),
+        ErrorKind::NotFound => "not found".to_owned(),
         ErrorKind::PermissionDenied => format!("user {} may not read it", rustix::process::geteuid().as_raw()),
         ErrorKind::IsADirectory => "is a directory".to_owned(),
         _ => error.to_string(),
     };
-    ConfigErrors::whole(format_args!("cannot read {name}: {reason}"))
+    format!("cannot read {name}: {reason}")
 }
 
 /// Validates the text of a configuration file. `name` stands before each problem; the

@@ -7,6 +7,7 @@
 pub mod backfill;
 pub mod clock;
 pub mod config;
+pub mod descriptors;
 pub mod health;
 pub mod housekeeping;
 pub mod incidents;

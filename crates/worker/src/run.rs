@@ -28,7 +28,7 @@ use crate::reload::{self, Current, InUse, Reloader, names};
 use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::{housekeeping, incidents};
+use crate::{descriptors, housekeeping, incidents};
 
 /// On a clean stop, probes under way get this long.
 const PROBE_GRACE: Duration = Duration::from_secs(4);
@@ -39,9 +39,6 @@ const WRITE_GRACE: Duration = Duration::from_secs(3);
 /// While waiting for Postgres or the schema, try this often and say so every [`SAY_EVERY`].
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 const SAY_EVERY: Duration = Duration::from_secs(10);
-
-/// Descriptors left for everything that is no probe: database, resolver, log.
-const SPARE_DESCRIPTORS: u64 = 64;
 
 /// Probes until `stop`, then ends cleanly: no new slots, probes under way
 /// finished, everything written, shards given back.
@@ -74,7 +71,10 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         }
         None => None,
     };
-    let limits = fit_to_descriptors(config.limits);
+    let limits = match descriptors::fit(config.limits.total) {
+        total if total < config.limits.total => Limits::for_total(total),
+        _ => config.limits,
+    };
 
     let first_report = workers::Report {
         worker_id: worker_id.clone(),
@@ -256,30 +256,6 @@ async fn anchored_clock(pool: &PgPool) -> Result<Clock, StoreError> {
     let mut connection = store::pool::acquire(pool).await?;
     let now: DateTime<Utc> = store::leases::database_time(&mut connection).await?;
     Ok(Clock::starting_at(now.timestamp_micros()))
-}
-
-/// Every probe needs a descriptor. The soft limit is raised as far as allowed;
-/// what still does not fit is taken off the limits.
-fn fit_to_descriptors(limits: Limits) -> Limits {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = limits.total as u64 + SPARE_DESCRIPTORS;
-    let mut allowed = current.unwrap_or(u64::MAX);
-    if allowed < wanted {
-        let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
-        if setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
-            allowed = raised;
-        }
-    }
-    if allowed >= wanted {
-        return limits;
-    }
-    let total = usize::try_from(allowed.saturating_sub(SPARE_DESCRIPTORS)).unwrap_or(1).max(1);
-    warn!(
-        "WORKERS_COUNT is {} but only {allowed} descriptors are allowed: probing {total} at once (see ulimit -n)",
-        limits.total
-    );
-    Limits::for_total(total)
 }
 
 /// Starts the probe thread; the receiver resolves when it has ended.

@@ -111,6 +111,8 @@ pub fn parse(text: &str) -> Result<Node, SyntaxError> {
             // About 20,000 targets with every field set.
             max_events: 1_000_000,
             max_nodes: 1_000_000,
+            // No text without aliases has more.
+            max_total_scalar_bytes: super::MAX_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! {
             // A tenth of a second for the worst bomb; 10,000 targets may still
