@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,15 +16,18 @@ use common::Source;
 use serde::Serialize;
 use settings::{DatabaseArgs, Problems, SettingsError, TargetArgs, TargetList};
 use store::configured::{self, Promise};
+use store::embedded::{self, Embedded};
 use store::pool::{self, PoolSettings};
 use store::{PgConnection, StoreError};
+
+use crate::up::DATABASE;
 
 /// There are differences.
 const DIFFERENT: u8 = 3;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  lookout plan targets.yaml                        what would change; the database is DATABASE_URL
+  lookout plan targets.yaml                        what would change; the database is DATABASE_URL, or that of lookout up
   lookout plan targets.yaml --format json | jq .removed
 
 The file is read as a worker reads it: give POLLING_INTERVAL, secrets and so on as the worker has them.
@@ -44,6 +48,9 @@ pub(crate) struct PlanArgs {
     targets: TargetArgs,
     #[command(flatten)]
     database: DatabaseArgs,
+    /// Without DATABASE_URL: where `lookout up` keeps its private Postgres, which has to run [default: as for up]
+    #[arg(long, env = "LOOKOUT_DATA_DIR", value_name = "DIR", help_heading = "Database")]
+    data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -69,7 +76,7 @@ fn run(args: &PlanArgs) -> anyhow::Result<bool> {
         targets.urls = None;
     }
     let list = targets.resolve(&mut problems);
-    let database_url = args.database.require(&mut problems);
+    let database_url = database_url(args, &mut problems);
     if targets.config.is_none() && targets.urls.is_none() {
         problems.line("nothing to compare: name a FILE, or set LOOKOUT_CONFIG (--config)");
     }
@@ -80,12 +87,10 @@ fn run(args: &PlanArgs) -> anyhow::Result<bool> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let difference = runtime.block_on(async {
-        let wrong = |error: StoreError| SettingsError::one(format!("DATABASE_URL (--database-url): {error}"));
-        let pool = pool::lazy(database_url.as_str(), &PoolSettings::WORKER).map_err(wrong)?;
+        let wrong = |reason: String| SettingsError::one(format!("DATABASE_URL (--database-url): {reason}"));
+        let pool = pool::lazy(&database_url, &PoolSettings::WORKER).map_err(|error| wrong(error.to_string()))?;
         match pool::ping(&pool).await {
-            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_) | StoreError::Settings(_))) => {
-                return Err(wrong(error).into());
-            }
+            Err(error) if error.is_refusal() => return Err(wrong(pool::explain(&pool, &error)).into()),
             other => other.with_context(|| format!("cannot reach Postgres at {}", pool::server(&pool)))?,
         }
         let version = pool::schema_version(&pool).await?.unwrap_or(0);
@@ -103,6 +108,24 @@ fn run(args: &PlanArgs) -> anyhow::Result<bool> {
     };
     std::io::stdout().write_all(text.as_bytes()).context("writing the differences")?;
     Ok(difference.different)
+}
+
+/// Where Postgres is: that of DATABASE_URL, else the private one of a `lookout up` that runs.
+fn database_url(args: &PlanArgs, problems: &mut Problems) -> Option<String> {
+    if args.database.database_url.is_some() {
+        return args.database.resolve(problems).map(|url| url.as_str().to_owned());
+    }
+    let dir = args.data_dir.clone().unwrap_or_else(embedded::default_data_dir);
+    match Embedded::running(&dir, DATABASE) {
+        Ok(Some(url)) => return Some(url),
+        Ok(None) => problems.line(format_args!(
+            "DATABASE_URL (--database-url): not set, and no lookout runs on {}: set it, or start `lookout up`, \
+             or say in LOOKOUT_DATA_DIR (--data-dir) where that one keeps its data",
+            dir.display()
+        )),
+        Err(error) => problems.line(error),
+    }
+    None
 }
 
 /// What would change.
@@ -232,6 +255,9 @@ impl Difference {
             let endpoint = shown(endpoint);
             match from {
                 None => lines.push(format!("+ endpoint {endpoint}: {to}")),
+                Some(from) if from.service == to.service => {
+                    lines.push(format!("~ endpoint {endpoint}: {} → {to}", from.promise()));
+                }
                 Some(from) => lines.push(format!("~ endpoint {endpoint}: {from} → {to}")),
             }
         }
@@ -251,9 +277,15 @@ fn shown(text: &str) -> String {
     if text.is_empty() { "(none)".to_owned() } else { text.replace(char::is_control, " ") }
 }
 
+impl Goal {
+    fn promise(&self) -> String {
+        let window = settings::duration::format(Duration::from_secs_f64(self.window_seconds.max(0.0)));
+        format!("{} % over {window}", self.objective_percent)
+    }
+}
+
 impl std::fmt::Display for Goal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let window = settings::duration::format(Duration::from_secs_f64(self.window_seconds.max(0.0)));
-        write!(f, "{} % over {window}, of {}", self.objective_percent, self.service.replace(char::is_control, " "))
+        write!(f, "{}, of {}", self.promise(), shown(&self.service))
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use worker::config::ProbeArgs;
 
 /// The database in a private Postgres.
-const DATABASE: &str = "lookout";
+pub(crate) const DATABASE: &str = "lookout";
 
 /// A newcomer who configured nothing should see something happen soon.
 const DEMO_INTERVAL: Duration = Duration::from_secs(2);

@@ -2,7 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use demo::faults::FaultServer;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,6 +30,8 @@ fn data_dir() -> TempDir {
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap()
 }
 
+const TOKEN: &str = "a token that tests have";
+
 struct Up {
     child: Child,
     base: String,
@@ -38,6 +42,9 @@ impl Up {
         let mut child = lookout()
             .args(["--api-addr", "127.0.0.1:0", "--interval", "1s", "--data-dir"])
             .arg(data_dir)
+            .env("API_TOKEN", TOKEN)
+            // What is posted here is on this machine.
+            .env("API_TARGETS", "any")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -53,13 +60,17 @@ impl Up {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    async fn rows(&self) -> Vec<Value> {
+    fn client() -> reqwest::Client {
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap();
+        reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().build().unwrap()
+    }
+
+    async fn rows(&self) -> Vec<Value> {
+        let client = Self::client();
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let response = client.get(format!("{}/status", self.base)).send().await.unwrap();
@@ -179,57 +190,6 @@ fn c45_a_taken_port_is_named() {
     );
 }
 
-/// A server that says to everybody what Postgres says to a wrong password.
-fn refusing_server() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("postgres://u:s3cret@{}/d?sslmode=disable", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let _ = stream.read(&mut [0; 1024]);
-            let fields = b"SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user \"u\"\0\0";
-            let mut message = vec![b'E'];
-            message.extend_from_slice(&u32::try_from(fields.len() + 4).unwrap().to_be_bytes());
-            message.extend_from_slice(fields);
-            let _ = stream.write_all(&message);
-        }
-    });
-    url
-}
-
-#[test]
-fn c44_a_wrong_password_is_one_line() {
-    let url = refusing_server();
-    let output = run(&[("DATABASE_URL", &url), ("LOG_LEVEL", "off")], &["--api-addr", "127.0.0.1:0"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    assert!(
-        stderr.starts_with("DATABASE_URL (--database-url): ") && stderr.contains("password authentication failed"),
-        "{stderr}"
-    );
-    assert!(!stderr.contains("s3cret"), "{stderr}");
-}
-
-#[test]
-fn c44_it_waits_for_postgres_and_says_so() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let child = lookout()
-        .env("DATABASE_URL", format!("postgres://u:s3cret@{closed}/d"))
-        .args(["--api-addr", "127.0.0.1:0"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut up = Up { child, base: String::new() };
-    let mut lines = BufReader::new(up.child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let waiting = lines.find(|line| line.contains("waiting: ")).unwrap();
-    assert!(waiting.contains(&closed.to_string()) && !waiting.contains("s3cret"), "{waiting}");
-    up.signal(Signal::TERM);
-    assert!(up.wait().0.success());
-    assert!(lines.any(|line| line == "stopped cleanly"));
-}
-
 #[test]
 fn help_teaches_every_flag_with_its_variable() {
     let output = run(&[], &["--help"]);
@@ -291,4 +251,89 @@ fn nobody_reading_the_output_is_no_reason_to_fail() {
     assert!(lines.any(|line| line.contains("waiting: ")));
     up.signal(Signal::TERM);
     assert!(up.wait().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_to_it_is_probed_until_it_is_deleted() {
+    let dir = data_dir();
+    let server = FaultServer::start_on_thread().unwrap();
+    let up = Up::start(dir.path());
+    up.at_least(1).await;
+    let client = Up::client();
+    let body = format!(r#"{{"name": "posted", "url": "{}", "interval": "1s"}}"#, server.url("/ok"));
+    let posted = client
+        .post(format!("{}/api/v1/targets", up.base))
+        .bearer_auth(TOKEN)
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(posted.status(), 201);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let target = format!("{}/api/v1/targets/posted", up.base);
+    while server.log().len() < 3 {
+        assert!(Instant::now() < deadline, "asked {} times", server.log().len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let known: Value = client.get(&target).send().await.unwrap().json().await.unwrap();
+    assert_eq!((&known["source"], &known["state"]), (&"api".into(), &"up".into()), "{known}");
+    let deleted = client.delete(&target).bearer_auth(TOKEN).header("if-match", "*").send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    // It is forgotten within a second or so; the demo service goes on meanwhile.
+    let rows = up.rows().await.len();
+    up.at_least(rows + 6).await;
+    let asked = server.log().len();
+    let rows = up.rows().await.len();
+    up.at_least(rows + 3).await;
+    assert_eq!(server.log().len(), asked);
+    up.signal(Signal::TERM);
+    assert!(up.wait().0.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_finds_the_private_postgres_of_one_that_runs_and_says_where_none_does() {
+    let dir = data_dir();
+    fs::write(dir.path().join("list.yaml"), "- {name: home, url: 'http://127.0.0.1:1/'}\n").unwrap();
+    let plan = || {
+        let output = lookout()
+            .arg("plan")
+            .arg(dir.path().join("list.yaml"))
+            .env("LOOKOUT_DATA_DIR", dir.path())
+            .output()
+            .unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let none = (
+        Some(2),
+        String::new(),
+        format!(
+            "DATABASE_URL (--database-url): not set, and no lookout runs on {}: set it, or start `lookout up`, \
+             or say in LOOKOUT_DATA_DIR (--data-dir) where that one keeps its data\n",
+            dir.path().display()
+        ),
+    );
+    assert_eq!(plan(), none);
+    assert!(!dir.path().join("postgres").exists(), "it makes nothing");
+
+    let up = Up::start(dir.path());
+    up.at_least(1).await;
+    let expected =
+        "+ target home\n- target fantastic (its history stays)\ntargets: 1 added, 0 changed, 1 removed, 0 unchanged\n";
+    assert_eq!(plan(), (Some(3), expected.to_owned(), String::new()));
+    up.signal(Signal::TERM);
+    assert!(up.wait().0.success());
+    assert_eq!(plan(), none);
+
+    // A kill leaves the files of a server behind, which is no server.
+    let up = Up::start(dir.path());
+    up.at_least(1).await;
+    up.signal(Signal::KILL);
+    up.wait();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while plan() != none {
+        assert!(Instant::now() < deadline, "{:?}", plan());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

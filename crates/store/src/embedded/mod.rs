@@ -23,6 +23,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 pub(crate) use account::Account;
 pub use error::EmbeddedError;
 use places::Places;
+use query::Answer;
 #[cfg(feature = "testing")]
 pub(crate) use query::blocking;
 use server::Running;
@@ -87,6 +88,23 @@ impl Embedded {
         query::create_database(&embedded.url(MAINTENANCE), DATABASE)
             .map_err(|error| EmbeddedError::Query(error.to_string()))?;
         Ok(embedded)
+    }
+
+    /// The URL of a database on the server that runs on `data_dir`, whoever started it.
+    /// `None` when none runs there. Starts and makes nothing.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`]: there is one that we may not use, or that answers with an error.
+    pub fn running(data_dir: &Path, database: &str) -> Result<Option<String>, EmbeddedError> {
+        let Some(places) = Places::existing(data_dir)? else { return Ok(None) };
+        match query::ask(&places.url(MAINTENANCE)) {
+            Answer::Ready => Ok(Some(places.url(database))),
+            Answer::Silent => Ok(None),
+            Answer::Starting => {
+                Err(EmbeddedError::Query("it is starting or stopping, or has no connection left".to_owned()))
+            }
+            Answer::Refused(reason) => Err(EmbeddedError::Query(reason)),
+        }
     }
 
     /// The URL of a database on this server, for sqlx and tokio-postgres alike.

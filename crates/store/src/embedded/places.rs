@@ -18,6 +18,9 @@ use super::error::EmbeddedError;
 /// `sun_path` takes 103 bytes on macOS and 107 on Linux.
 const LONGEST_SOCKET_PATH: usize = 100;
 
+/// The socket's file.
+const SOCKET: &str = ".s.PGSQL.5432";
+
 /// A log over this size is set aside at the next start.
 const LONGEST_LOG: u64 = 10 * 1024 * 1024;
 
@@ -47,21 +50,38 @@ impl Places {
             return Err(EmbeddedError::NotPassable { directory, user: account.name() });
         }
         private_directory(&root, &account)?;
+        let places = Self::within(root);
+        if places.socket != places.root {
+            private_directory(&places.socket, &account)?;
+        }
+        Ok((places, account))
+    }
+
+    /// Where everything is, if a server has been there and left its socket: whether one is there now is not known.
+    /// Makes nothing.
+    pub(super) fn existing(data_dir: &Path) -> Result<Option<Self>, EmbeddedError> {
+        let root = match data_dir.canonicalize() {
+            Ok(data_dir) => data_dir.join("postgres"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(files("resolve", data_dir)(error)),
+        };
+        let places = Self::within(root);
+        let socket = places.socket.join(SOCKET);
+        match socket.symlink_metadata() {
+            Ok(_) => Ok(Some(places)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(files("use", &socket)(error)),
+        }
+    }
+
+    fn within(root: PathBuf) -> Self {
         let mut socket = root.clone();
-        if root.join(".s.PGSQL.5432").as_os_str().len() > LONGEST_SOCKET_PATH {
+        if root.join(SOCKET).as_os_str().len() > LONGEST_SOCKET_PATH {
             // Named by the path, so that the next start finds it again.
             let hash = common::stable_hash(&root.to_string_lossy());
             socket = PathBuf::from(format!("/tmp/lookout-{hash:016x}"));
-            private_directory(&socket, &account)?;
         }
-        let places = Self {
-            data: root.join("data"),
-            new_data: root.join("data.new"),
-            log: root.join("server.log"),
-            root,
-            socket,
-        };
-        Ok((places, account))
+        Self { data: root.join("data"), new_data: root.join("data.new"), log: root.join("server.log"), root, socket }
     }
 
     /// The major version that wrote the cluster; `None` without a cluster.
