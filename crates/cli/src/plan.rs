@@ -184,7 +184,7 @@ async fn compare(connection: &mut PgConnection, list: &TargetList) -> Result<Dif
             difference.added.push(target.key.clone());
             continue;
         };
-        let mut then = configured::fields(target);
+        let mut then = configured::fields(target, &list.services, &now);
         now.fields.insert("source", now.source);
         then.insert("source", target.source.label().to_owned());
         let fields: Vec<Field> = then

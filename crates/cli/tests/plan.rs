@@ -171,3 +171,35 @@ fn a_file_or_a_database_that_is_unusable_is_one_line_and_status_2() {
         (Some(2), "nothing to compare: name a FILE, or set LOOKOUT_CONFIG (--config)\n")
     );
 }
+
+#[tokio::test]
+async fn a_target_that_names_its_service_no_longer_is_its_own_again_and_the_plan_says_so() {
+    let db = TestDb::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("new.yaml");
+    let with = |service: &str, objective: &str| {
+        format!(
+            "services: [{{name: shop, objective: {objective}}}]\n\
+             targets:\n  - {{name: a, url: 'http://a/'{service}}}\n  - {{name: b, url: 'http://b/'{service}}}\n"
+        )
+    };
+    apply(&db, &with(", service: shop", "99")).await;
+    let after = with("", "99");
+    fs::write(&file, &after).unwrap();
+    let (status, out, _) = said(&plan(directory.path(), &db.url, &["new.yaml"]));
+    assert_eq!(
+        (status, out.lines().collect::<Vec<_>>()),
+        (
+            Some(3),
+            vec![
+                "~ target a: service shop → a",
+                "~ target b: service shop → b",
+                "~ endpoint GET a: 99 % over 5m, of shop → 90 % over 5m, of a",
+                "~ endpoint GET b: 99 % over 5m, of shop → 90 % over 5m, of b",
+                "targets: 0 added, 2 changed, 0 removed, 0 unchanged",
+            ]
+        )
+    );
+    apply(&db, &after).await;
+    assert_eq!(said(&plan(directory.path(), &db.url, &["new.yaml"])).0, Some(0));
+}

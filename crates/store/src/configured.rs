@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::services::{USUAL_OBJECTIVE_NANO, USUAL_WINDOW, nanos, promises};
+use crate::services::{USUAL_OBJECTIVE_NANO, USUAL_WINDOW, listed, nanos, promises};
 
 /// A target as the database has it: without values of headers, and without a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,11 +18,13 @@ pub struct Target {
     pub source: String,
     /// Every other field by its name in the file, as people read it.
     pub fields: BTreeMap<&'static str, String>,
+    /// Whether the API declared its endpoint.
+    pub is_declared: bool,
 }
 
-/// The fields of a target that the database has, as people read them. `service` is only
-/// there if the target names one.
-pub fn fields(target: &TargetSpec) -> BTreeMap<&'static str, String> {
+/// The fields that the database would have of a target, as people read them, where it has
+/// `now` of it. `service` is only there if the list with these services says which.
+pub fn fields(target: &TargetSpec, services: &[ServiceSpec], now: &Target) -> BTreeMap<&'static str, String> {
     let mut fields = BTreeMap::from([
         ("name", target.name.clone()),
         ("url", target.url.as_written().to_owned()),
@@ -36,7 +38,9 @@ pub fn fields(target: &TargetSpec) -> BTreeMap<&'static str, String> {
         ("connection", if target.connection == common::Connection::Fresh { "fresh" } else { "reuse" }.to_owned()),
         ("labels", list(target.labels.iter().map(|(name, value)| format!("{name}: {value}")))),
     ]);
-    fields.extend(target.service.clone().map(|service| ("service", service)));
+    let is_own = !now.is_declared && !listed(services).contains(&(target.method.as_str(), target.key.as_str()));
+    let service = target.service.clone().or_else(|| is_own.then(|| target.name.clone()));
+    fields.extend(service.map(|service| ("service", service)));
     fields
 }
 
@@ -74,6 +78,7 @@ pub async fn targets(connection: &mut PgConnection) -> Result<Vec<Target>, Store
         r#"select t.key, t.name, t.url, t.method, t.interval_ms, t.timeout_ms, t.degraded_ms,
                   array_to_string(t.expect_status, ',') as "expect_status!", t.connection::text as "connection!",
                   t.source::text as "source!", t.expectations, s.name as "service?",
+                  coalesce(e.declared_by = 'api', false) as "is_declared!",
                   array(select jsonb_object_keys(t.headers)) as "headers!",
                   array(select l.key || ': ' || l.value from jsonb_each_text(t.labels) l) as "labels!"
            from target t
@@ -101,7 +106,7 @@ pub async fn targets(connection: &mut PgConnection) -> Result<Vec<Target>, Store
                 ("labels", list(row.labels.into_iter())),
             ]);
             fields.extend(row.service.map(|service| ("service", service)));
-            Target { key: row.key, source: row.source, fields }
+            Target { key: row.key, source: row.source, fields, is_declared: row.is_declared }
         })
         .collect())
 }
@@ -154,8 +159,14 @@ pub async fn promised(
             }
         }
     }
+    let own: BTreeMap<(&str, &str), &str> = list
+        .iter()
+        .filter(|target| target.service.is_none())
+        .map(|target| ((target.method.as_str(), target.key.as_str()), target.name.as_str()))
+        .collect();
     for ((verb, resource), (now, of_file)) in present {
-        let then = (now.0.clone(), USUAL_OBJECTIVE_NANO, nanos(USUAL_WINDOW));
+        let service = own.get(&(verb.as_str(), resource.as_str())).map_or_else(|| now.0.clone(), ToString::to_string);
+        let then = (service, USUAL_OBJECTIVE_NANO, nanos(USUAL_WINDOW));
         if of_file && now != then {
             found.push(Promise { endpoint: format!("{verb} {resource}"), now: Some(now), then });
         }

@@ -2,6 +2,7 @@
 //! take an executor or a connection, so that the caller decides on transactions.
 
 pub mod batches;
+mod bind;
 pub mod checks;
 pub mod configured;
 pub mod cursors;

@@ -10,7 +10,7 @@ use common::{TargetId, TargetSpec};
 use sqlx::{Acquire, PgConnection};
 
 use crate::targets::{self, Placed};
-use crate::{StoreError, services};
+use crate::{StoreError, bind};
 
 /// What whoever writes knows of the target that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,10 @@ pub async fn put(
     .fetch_one(&mut *transaction)
     .await?;
     let placed = Placed { target_id: row.target_id, due_since: row.due_since };
-    services::bind(&mut transaction, std::slice::from_ref(target), &[placed]).await?;
+    bind::bind(&mut transaction, std::slice::from_ref(target), &[placed]).await?;
+    if found.as_ref().is_some_and(Found::names_service) {
+        bind::give_back(&mut transaction, std::iter::once(target)).await?;
+    }
     transaction.commit().await?;
     Ok(Ok(Put { is_new: found.is_none(), version: row.version }))
 }
@@ -113,6 +116,15 @@ pub async fn remove(connection: &mut PgConnection, key: &str, known: Known) -> R
 struct Found {
     source: String,
     version: i64,
+    posted: Option<String>,
+}
+
+impl Found {
+    /// Whether it was posted as one of a service's.
+    fn names_service(&self) -> bool {
+        let posted = self.posted.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+        posted.is_some_and(|posted| posted.get("service").is_some_and(|service| !service.is_null()))
+    }
 }
 
 /// The target of this key, if it is probed; nobody else changes it until the end of the transaction.
@@ -121,7 +133,7 @@ async fn find(connection: &mut PgConnection, key: &str) -> Result<Option<Found>,
     // Index: target_key_unique.
     Ok(sqlx::query_as!(
         Found,
-        r#"select source::text as "source!", version from target where key = $1 and deleted_at is null for update"#,
+        r#"select source::text as "source!", version, posted from target where key = $1 and deleted_at is null for update"#,
         key,
     )
     .fetch_optional(connection)

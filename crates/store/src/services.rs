@@ -8,7 +8,7 @@ use common::{ServiceSpec, TargetId, TargetSpec};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::targets::{self, Placed};
+use crate::{bind, targets};
 
 /// An endpoint as the incident folder needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,69 +45,6 @@ pub async fn goals(connection: &mut PgConnection, within: Option<Duration>) -> R
     .await?)
 }
 
-/// Makes each target an endpoint (its method and key) of its service: the one it
-/// names, else the one it has, else one of its own name. Objectives stay as they are.
-///
-/// # Errors
-/// Whatever Postgres reports.
-pub(crate) async fn bind(
-    connection: &mut PgConnection,
-    list: &[TargetSpec],
-    placed: &[Placed],
-) -> Result<(), StoreError> {
-    let targets: Vec<i32> = placed.iter().map(|placed| placed.target_id.0).collect();
-    let verbs: Vec<String> = list.iter().map(|target| target.method.as_str().to_owned()).collect();
-    let keys: Vec<String> = list.iter().map(|target| target.key.clone()).collect();
-    let services: Vec<String> =
-        list.iter().map(|target| target.service.as_ref().unwrap_or(&target.name).clone()).collect();
-    sqlx::query!(
-        "insert into service (name)
-         select distinct u.name from unnest($1::text[]) as u (name)
-         where not exists (select from service s where s.name = u.name)
-         order by 1 on conflict do nothing",
-        &services,
-    )
-    .execute(&mut *connection)
-    .await?;
-    // One that was posted to before and is a target now gains the checks.
-    sqlx::query!(
-        "insert into endpoint (service_id, verb, resource, target_id)
-         select s.service_id, u.verb, u.resource, u.target_id
-         from unnest($1::int4[], $2::text[], $3::text[], $4::text[]) as u (target_id, verb, resource, service)
-         join service s on s.name = u.service
-         where not exists (select from endpoint e where e.target_id = u.target_id)
-         order by u.verb, u.resource
-         on conflict (verb, resource) do update set target_id = excluded.target_id, updated_at = clock_timestamp()",
-        &targets,
-        &verbs,
-        &keys,
-        &services,
-    )
-    .execute(&mut *connection)
-    .await?;
-    let named: Vec<bool> = list.iter().map(|target| target.service.is_some()).collect();
-    // Another method is another verb of the same endpoint, unless that one exists.
-    sqlx::query!(
-        "update endpoint e set verb = u.verb, service_id = case when u.named then s.service_id else e.service_id end,
-             updated_at = clock_timestamp()
-         from unnest($1::int4[], $2::text[], $3::text[], $4::text[], $5::bool[])
-              as u (target_id, verb, resource, service, named)
-         join service s on s.name = u.service
-         where e.target_id = u.target_id and e.resource = u.resource
-           and (e.verb <> u.verb or (u.named and e.service_id <> s.service_id))
-           and not exists (select from endpoint o
-                           where o.verb = u.verb and o.resource = u.resource and o.endpoint_id <> e.endpoint_id)",
-        &targets,
-        &verbs,
-        &keys,
-        &services,
-        &named,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
 /// What an endpoint is held to where nobody says otherwise: 0.9 over five minutes.
 pub const USUAL_OBJECTIVE_NANO: i64 = 900_000_000;
 /// See [`USUAL_OBJECTIVE_NANO`].
@@ -119,7 +56,8 @@ pub const USUAL_WINDOW: Duration = Duration::from_secs(300);
 /// The file wins for what it says: an objective of its own replaces one declared over the
 /// API, and holds until the file no longer has it; then the usual one does. A service or
 /// endpoint is never removed, and where the file promises nothing the API's promise stays.
-/// While a running worker has another list, nothing goes back to the usual.
+/// A target that names no service (any more) is of the one of its own name, unless the API
+/// declared its endpoint. While a running worker has another list, nothing goes back.
 ///
 /// # Errors
 /// Whatever Postgres reports; nothing is changed then.
@@ -204,9 +142,18 @@ pub async fn apply(
         )
         .execute(&mut *transaction)
         .await?;
+        let listed = listed(services);
+        let own = list.iter().filter(|target| !listed.contains(&(target.method.as_str(), target.key.as_str())));
+        bind::give_back(&mut transaction, own).await?;
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// Verb and resource of the endpoints that services list.
+pub(crate) fn listed(services: &[ServiceSpec]) -> HashSet<(&str, &str)> {
+    let endpoints = services.iter().flat_map(|service| &service.endpoints);
+    endpoints.map(|endpoint| (endpoint.verb.as_str(), endpoint.resource.as_str())).collect()
 }
 
 /// An endpoint of the file, with what holds for it.
@@ -306,8 +253,8 @@ pub async fn declare(connection: &mut PgConnection, list: &[Declared]) -> Result
          on conflict (verb, resource) do update set
              service_id = excluded.service_id, objective_nano = excluded.objective_nano,
              window_ns = excluded.window_ns, declared_by = excluded.declared_by, updated_at = clock_timestamp()
-         where (endpoint.service_id, endpoint.objective_nano, endpoint.window_ns)
-               is distinct from (excluded.service_id, excluded.objective_nano, excluded.window_ns)
+         where (endpoint.service_id, endpoint.objective_nano, endpoint.window_ns, endpoint.declared_by)
+               is distinct from (excluded.service_id, excluded.objective_nano, excluded.window_ns, excluded.declared_by)
            and endpoint.declared_by is distinct from 'file'",
         &services,
         &verbs,

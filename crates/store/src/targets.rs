@@ -6,7 +6,7 @@ use common::{Source, TargetId, TargetSpec};
 use serde_json::{Map, Value, json};
 use sqlx::{Acquire, PgConnection};
 
-use crate::{StoreError, services};
+use crate::{StoreError, bind};
 
 /// One worker at a time applies its list.
 pub(crate) const LOCK: i64 = 0x6c6f_6f6b_6f75_7402;
@@ -82,7 +82,7 @@ pub async fn apply(
     )
     .fetch_all(&mut *transaction)
     .await?;
-    services::bind(&mut transaction, list, &placed).await?;
+    bind::bind(&mut transaction, list, &placed).await?;
     transaction.commit().await?;
 
     let (removed, kept) = if others_differ { (Vec::new(), missing) } else { (missing, Vec::new()) };

@@ -140,3 +140,76 @@ async fn the_file_wins_for_what_it_promises_and_the_api_for_the_rest() {
         ["GET /mine shop 90 300", "GET /new shop 90 300", "GET /theirs api 50 60 api", "GET t shop 90 300"]
     );
 }
+
+#[tokio::test]
+async fn a_target_that_names_no_service_any_more_is_its_own_again_unless_somebody_declared_it() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let usual = |resource: &str| Declared {
+        service: "shop".to_owned(),
+        owner_email: None,
+        verb: "GET".to_owned(),
+        resource: resource.to_owned(),
+        objective_nano: services::USUAL_OBJECTIVE_NANO,
+        window_ns: 300_000_000_000,
+    };
+    let listing = ServiceSpec {
+        name: "shop".to_owned(),
+        owner_name: None,
+        owner_email: None,
+        goal: Goal::default(),
+        endpoints: vec![EndpointSpec { verb: "GET".into(), resource: "listed".into(), goal: Goal::default() }],
+    };
+    let named = ["dropped", "declared", "listed"].map(|name| target(name, Method::Get, Some("shop")));
+    let unnamed = ["dropped", "declared", "listed"].map(|name| target(name, Method::Get, None));
+    let services = [listing];
+    let of = async |list: &[TargetSpec], digest: i64| {
+        let mut connection = db.pool.acquire().await.unwrap();
+        targets::apply(&mut connection, "w", &[Source::File], list, digest).await.unwrap();
+        services::apply(&mut connection, "w", &services, list, digest).await.unwrap();
+        promised(&db).await
+    };
+    of(&named, 1).await;
+    // The same that holds already; but now it is somebody's word.
+    assert_eq!(services::declare(&mut connection, &[usual("declared")]).await.unwrap(), 1);
+    assert_eq!(services::declare(&mut connection, &[usual("declared")]).await.unwrap(), 0);
+
+    // While another worker has another list, that one may still be right.
+    sqlx::query(
+        "insert into worker (worker_id, started_at, seen_at, version, config_digest)
+         values ('other', now(), clock_timestamp(), '', 1)",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let before = ["GET declared shop 90 300 api", "GET dropped shop 90 300", "GET listed shop 90 300"];
+    assert_eq!(of(&unnamed, 2).await, before);
+    sqlx::query("update worker set config_digest = 2").execute(&db.pool).await.unwrap();
+    let after = ["GET declared shop 90 300 api", "GET dropped dropped 90 300", "GET listed shop 90 300"];
+    assert_eq!(of(&unnamed, 2).await, after);
+    let changed: Vec<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar("select updated_at from endpoint order by 1").fetch_all(&db.pool).await.unwrap();
+    assert_eq!(of(&unnamed, 2).await, after);
+    let again: Vec<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar("select updated_at from endpoint order by 1").fetch_all(&db.pool).await.unwrap();
+    assert_eq!(changed, again, "the same list again touches nothing");
+}
+
+#[tokio::test]
+async fn a_posted_target_that_names_no_service_any_more_is_its_own_again() {
+    use store::posted::{self, Known};
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let mut put = async |service: Option<&str>| {
+        let target = TargetSpec { source: Source::Api, ..target("t", Method::Get, service) };
+        let posted = match service {
+            Some(service) => format!(r#"{{"name": "t", "service": "{service}"}}"#),
+            None => r#"{"name": "t", "service": null}"#.to_owned(),
+        };
+        posted::put(&mut connection, &target, &posted, Known::Whatever).await.unwrap().unwrap();
+        promised(&db).await
+    };
+    assert_eq!(put(None).await, ["GET t t 90 300"]);
+    assert_eq!(put(Some("shop")).await, ["GET t shop 90 300"]);
+    assert_eq!(put(None).await, ["GET t t 90 300"]);
+}
