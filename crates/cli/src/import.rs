@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use import::{Imported, Variable};
 use settings::SettingsError;
-use settings::file::{ConfigErrors, MAX_BYTES};
+use settings::file::{ConfigErrors, MAX_BYTES, cannot_read};
 
 /// Flags of `lookout import`.
 #[derive(Debug, Clone, Args)]
@@ -116,7 +116,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
     // One byte more than is allowed tells a file that is too long.
     File::open(path)
         .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| ConfigErrors::whole(format_args!("cannot read {}: {error}", path.display())))?;
+        .map_err(|error| ConfigErrors::whole(cannot_read(&path.display().to_string(), &error)))?;
     Ok(bytes)
 }
 

@@ -182,7 +182,8 @@ fn other_fields(fields: &Fields, place: &Place, output: &mut Output) {
             "job_name" | "metrics_path" | "params" | "static_configs" | "relabel_configs" | "scrape_interval"
             | "scrape_timeout" => continue,
             key if key.ends_with("_sd_configs") => {
-                "finds targets while it runs, which lookout does not; write them down, or PUT them to /api/v1/targets"
+                "finds targets while it runs, which lookout leaves to others: have them POST each to /api/v1/targets \
+                 (docs/CONFIGURATION.md), or write them down"
             }
             "metric_relabel_configs" | "sample_limit" | "honor_labels" | "honor_timestamps" => {
                 "is about metrics, of which lookout collects none"

@@ -37,7 +37,7 @@ struct Instance {
 /// The file is neither, cannot be read, or a field has the wrong type.
 pub fn uptime_kuma(path: &Path) -> Result<Imported, ConfigErrors> {
     let name = path.display().to_string();
-    let cannot_read = |error: std::io::Error| ConfigErrors::whole(format_args!("cannot read {name}: {error}"));
+    let cannot_read = |error: std::io::Error| ConfigErrors::whole(settings::file::cannot_read(&name, &error));
     let mut start = Vec::new();
     let mut file = File::open(path).map_err(cannot_read)?;
     file.by_ref().take(SQLITE.len() as u64).read_to_end(&mut start).map_err(cannot_read)?;

@@ -129,6 +129,19 @@ impl Output {
     }
 
     fn url(&mut self, target: &str, url: Text) -> Text {
+        let url = match Authority::of(&url) {
+            Some(Authority { scheme, credentials: Some(credentials), host, path }) => {
+                let (user, password) = match credentials.split_once(|c| c == ':') {
+                    Some((user, _, password)) => {
+                        (user, Text::literal(":").join(self.hide_literals(target, "password", password)))
+                    }
+                    None => (credentials, Text::default()),
+                };
+                let user = self.hide_literals(target, "user", user);
+                scheme.and("://").join(user).join(password).and("@").join(host).join(path)
+            }
+            _ => url,
+        };
         let Some((base, '?', query)) = url.split_once(|c| c == '?' || c == '#') else {
             return url;
         };
@@ -137,6 +150,14 @@ impl Output {
             None => (query, Text::default()),
         };
         base.and("?").join(self.secrets.query(target, query)).join(fragment)
+    }
+
+    /// Part of a URL that has references: what stands beside them is as secret as they are.
+    fn hide_literals(&mut self, target: &str, part: &str, text: Text) -> Text {
+        text.replace(|literal, _| match literal.is_empty() {
+            true => Text::default(),
+            false => self.secrets.hide(target, part, literal),
+        })
     }
 
     /// Notes where a dollar stands before a variable, which cannot be written.
@@ -258,9 +279,17 @@ fn method(name: Option<&str>) -> Option<Method> {
     }
 }
 
-/// Takes user and password out of a URL that has them in clear.
-fn without_credentials(url: Text) -> (Text, Option<(String, String)>) {
-    let split = || {
+/// A URL up to its path.
+struct Authority {
+    scheme: Text,
+    credentials: Option<Text>,
+    host: Text,
+    /// And what follows.
+    path: Text,
+}
+
+impl Authority {
+    fn of(url: &Text) -> Option<Self> {
         let (scheme, _, rest) = url.split_once(|c| c == ':')?;
         let (_, '/', rest) = rest.split_once(|c| c == '/')? else { return None };
         let (_, '/', rest) = rest.split_once(|c| c == '/')? else { return None };
@@ -268,7 +297,18 @@ fn without_credentials(url: Text) -> (Text, Option<(String, String)>) {
             Some((authority, c, path)) => (authority, Text::literal(c).join(path)),
             None => (rest, Text::default()),
         };
-        let (credentials, _, host) = authority.rsplit_once(|c| c == '@')?;
+        Some(match authority.rsplit_once(|c| c == '@') {
+            Some((credentials, _, host)) => Self { scheme, credentials: Some(credentials), host, path },
+            None => Self { scheme, credentials: None, host: authority, path },
+        })
+    }
+}
+
+/// Takes user and password out of a URL that has them in clear.
+fn without_credentials(url: Text) -> (Text, Option<(String, String)>) {
+    let split = || {
+        let Authority { scheme, credentials, host, path } = Authority::of(&url)?;
+        let credentials = credentials?;
         let (user, password) = credentials.as_literal().map(|both| both.split_once(':').unwrap_or((both, "")))?;
         let decode = |part: &str| percent_decode_str(part).decode_utf8_lossy().into_owned();
         Some((scheme.and("://").join(host).join(path), (decode(user), decode(password))))
@@ -331,6 +371,30 @@ mod tests {
         let values: Vec<_> = imported.variables.iter().map(|variable| variable.value.as_deref().unwrap()).collect();
         assert_eq!(values, ["t0ps3cret", "bWU6cEBzcw=="]);
         assert!(!imported.yaml.contains("t0ps3cret"));
+    }
+
+    #[test]
+    fn beside_a_variable_user_and_password_of_a_url_are_hidden_too() {
+        let with = |before: &str, behind: &str| Text::literal(before).join(Text::reference("X")).and(behind);
+        let url = |url: Text| {
+            let imported = written(vec![Endpoint { url, ..endpoint("a", "") }]);
+            assert!(!imported.yaml.contains("s3cret"), "{}", imported.yaml);
+            let url = imported.yaml.lines().find_map(|line| line.trim().strip_prefix("url: ")).unwrap().to_owned();
+            let values: Vec<_> = imported.variables.into_iter().filter_map(|variable| variable.value).collect();
+            (url.trim_matches('"').to_owned(), values)
+        };
+        let hidden = |url: &str, values: &[&str]| (url.to_owned(), values.iter().map(ToString::to_string).collect());
+        assert_eq!(
+            url(with("https://s3cret-u:s3cret-p", "s3cret-q@h/x")),
+            hidden(
+                "https://${TARGET_A_USER}:${TARGET_A_PASSWORD}${X}${TARGET_A_PASSWORD_2}@h/x",
+                &["s3cret-p", "s3cret-q", "s3cret-u"]
+            )
+        );
+        assert_eq!(url(with("https://s3cret", "@h?a=b")), hidden("https://${TARGET_A_USER}${X}@h?a=b", &["s3cret"]));
+        let both = with("https://", ":").join(Text::reference("Y")).and("@h/");
+        assert_eq!(url(both), hidden("https://${X}:${Y}@h/", &[]));
+        assert_eq!(url(with("https://h/", "/me@home")), hidden("https://h/${X}/me@home", &[]));
     }
 
     #[test]

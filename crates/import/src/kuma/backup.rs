@@ -31,7 +31,11 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Instance, ConfigErrors> {
     let monitors = match root.remove("monitorList") {
         Some(Value::Array(monitors)) => monitors,
         // As the browser keeps it: by id.
-        Some(Value::Object(monitors)) => monitors.into_iter().map(|(_, monitor)| monitor).collect(),
+        Some(Value::Object(monitors)) => {
+            let mut monitors: Vec<_> = monitors.into_iter().collect();
+            monitors.sort_by_key(|(id, _)| id.parse::<i64>().unwrap_or(i64::MAX));
+            monitors.into_iter().map(|(_, monitor)| monitor).collect()
+        }
         Some(other) => return Err(wrong(&format!("monitorList: expected a list, found {}", kind(&other)))),
         None => return Err(wrong("no monitorList, so this is no backup of uptime-kuma")),
     };
@@ -52,8 +56,8 @@ pub(super) fn read(name: &str, text: &[u8]) -> Result<Instance, ConfigErrors> {
         let known = match key.as_str() {
             "version" => continue,
             _ if is_empty => continue,
-            "notificationList" => ("notificationList", super::monitor::NOTIFICATIONS.to_owned()),
-            "proxyList" => ("proxyList", super::monitor::PROXY.to_owned()),
+            "notificationList" => ("notifications", super::monitor::NOTIFICATIONS.to_owned()),
+            "proxyList" => ("proxies", super::monitor::PROXY.to_owned()),
             other => ("another list", format!("{other:?} is nothing this importer knows")),
         };
         instance.others.push(known);
@@ -77,7 +81,8 @@ fn record(path: String, fields: Map<String, Value>) -> Result<Record, String> {
         }
         Some(other) => return Err(format!("{path}.tags: expected a list, found {}", kind(other))),
     }
-    let notifies = fields.get("notificationIDList").and_then(Value::as_object).is_some_and(|list| !list.is_empty());
+    let notified = fields.get("notificationIDList").and_then(Value::as_object);
+    let notifies = notified.is_some_and(|list| list.values().any(|is_told| is_told == &Value::Bool(true)));
     let fields = fields.into_iter().map(|(name, value)| (column(&name), value)).collect();
     Ok(Record { path, fields, tags, notifies })
 }

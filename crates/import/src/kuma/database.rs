@@ -35,17 +35,17 @@ pub(super) fn read(name: &str, path: &Path) -> Result<Instance, ConfigErrors> {
     if has("monitor_notification") {
         notifications(&database, &mut instance.monitors).map_err(failed)?;
     }
-    for (table, advice) in [
-        ("notification", super::monitor::NOTIFICATIONS),
-        ("proxy", super::monitor::PROXY),
-        ("maintenance", "lookout has no maintenance windows; silence the alerts for that time"),
-        ("status_page", "lookout has one dashboard of all targets; labels group them"),
+    for (table, what, advice) in [
+        ("notification", "notifications", super::monitor::NOTIFICATIONS),
+        ("proxy", "proxies", super::monitor::PROXY),
+        ("maintenance", "maintenance", "lookout has no maintenance windows; silence the alerts for that time"),
+        ("status_page", "status_page", "lookout has one dashboard of all targets; labels group them"),
     ] {
         if has(table) {
             let count: i64 =
                 database.query_row(&format!("select count(*) from {table}"), [], |row| row.get(0)).map_err(failed)?;
             if count > 0 {
-                instance.others.push((table, advice.to_owned()));
+                instance.others.push((what, advice.to_owned()));
             }
         }
     }

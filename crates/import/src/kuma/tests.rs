@@ -118,5 +118,49 @@ fn what_is_no_backup_and_no_database_says_so() {
     assert!(import(b"\xff\x00").unwrap_err().to_string().contains("not UTF-8"));
     assert!(import(&vec![b' '; settings::file::MAX_BYTES + 1]).unwrap_err().to_string().contains("over 16 MiB"));
     let missing = uptime_kuma(Path::new("/no/such/file")).unwrap_err().to_string();
-    assert!(missing.contains("cannot read /no/such/file"), "{missing}");
+    assert_eq!(missing, "cannot read /no/such/file: not found");
+}
+
+/// The same instance, as version 1 exports it and as its database has it.
+#[test]
+fn a_backup_and_a_database_of_the_same_monitors_say_the_same() {
+    let of_backup = import(
+        br#"{"version": "1.23.16", "notificationList": [{"id": 1, "name": "ops"}], "proxyList": [{"id": 1, "host": "p"}],
+             "monitorList": {
+                 "10": {"id": 10, "name": "b", "type": "http", "url": "http://b", "interval": 60, "active": true,
+                        "notificationIDList": {"1": false}, "proxyId": 1, "description": "d", "expiryNotification": true},
+                 "9": {"id": 9, "name": "a", "type": "http", "url": "https://a", "interval": 60, "active": true,
+                       "notificationIDList": {"1": true}, "maxretries": 2, "expiryNotification": true, "ignoreTls": true},
+                 "11": {"id": 11, "name": "c", "type": "ping", "active": true}}}"#,
+    )
+    .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kuma.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let tables = include_str!("../../../../examples/import/kuma.sql");
+    let tables = &tables[..tables.find("insert into").unwrap()];
+    database.execute_batch(tables).unwrap();
+    database
+        .execute_batch(
+            "create table proxy (id integer primary key, host text);
+             insert into proxy values (1, 'p');
+             insert into notification (id, name) values (1, 'ops');
+             insert into monitor (id, name, type, url, interval, maxretries, ignore_tls)
+             values (9, 'a', 'http', 'https://a', 60, 2, 1);
+             insert into monitor (id, name, type, url, interval, proxy_id, description)
+             values (10, 'b', 'http', 'http://b', 60, 1, 'd');
+             insert into monitor (id, name, type) values (11, 'c', 'ping');
+             insert into monitor_notification (monitor_id, notification_id) values (9, 1);",
+        )
+        .unwrap();
+    drop(database);
+    let of_database = uptime_kuma(&path).unwrap();
+    assert_eq!(of_backup.notes.to_string(), of_database.notes.to_string());
+    let targets = |imported: &Imported| imported.yaml.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(targets(&of_backup), targets(&of_database));
+    let notes = of_backup.notes.to_string();
+    assert!(
+        notes.contains("Prometheus alert on its /metrics (docs/METRICS.md)\n      \"a\", \"the whole file\"\n"),
+        "{notes}"
+    );
 }
