@@ -20,6 +20,7 @@ use anyhow::{Context, anyhow};
 use chrono::Utc;
 use clap::{Args, ValueEnum};
 use common::TargetSpec;
+use settings::file::cannot_read;
 use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
 use worker::probe::{Prepared, Prober};
@@ -162,7 +163,7 @@ fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 /// Classifies what was recorded elsewhere.
 fn report_on(path: &Path, targets: &[TargetSpec], options: &Options, format: Format) -> anyhow::Result<Tally> {
     let name = path.display().to_string();
-    let unreadable = |error: io::Error| SettingsError::one(format_args!("cannot read {name}: {error}"));
+    let unreadable = |error: io::Error| SettingsError::one(format_args!("--results: {}", cannot_read(&name, &error)));
     let input = Input::open(path, &Progress::of(&[path])).map_err(unreadable)?;
     let input = io::BufReader::with_capacity(BLOCK, input);
     let recorded = results::read(input, &name, targets, options.degraded_after).map_err(|error| match error {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::TargetSpec;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use settings::{Problems, SettingsError};
 
 use super::domain::domain;
@@ -126,22 +127,65 @@ fn parse(text: &[u8]) -> Result<Line<'_>, String> {
     if text.len() > MAX_LINE {
         return Err("is over 1 MiB long".to_owned());
     }
-    serde_json::from_slice(text).map_err(|error| {
-        let message = error.to_string();
-        // There is but one line, and its number stands in front.
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        let what = if error.is_data() { "no result" } else { "not JSON" };
-        format!("{what}: {message} (byte {})", error.column())
+    serde_json::from_slice(text).map_err(|error| match serde_json::from_slice(text) {
+        Ok(value) if error.is_data() => no_result(&value, &error),
+        _ => {
+            let message = error.to_string();
+            // There is but one line, and its number stands in front.
+            let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+            format!("not JSON: {message} (byte {})", error.column())
+        }
     })
+}
+
+/// What is wrong with a line of JSON that is no result. Shows nothing of it.
+fn no_result(value: &Value, error: &serde_json::Error) -> String {
+    let Value::Object(fields) = value else {
+        return format!("expected a result such as {EXAMPLE}, found {}", kind(value));
+    };
+    // Of two, neither is more right than the other.
+    if let Some(name) = FIELDS.iter().find(|name| error.to_string().starts_with(&format!("duplicate field `{name}`"))) {
+        return format!("{name}: is given twice");
+    }
+    let missing = |name: &str, hint: &str| format!("{name}: is missing{hint}, as in {EXAMPLE}");
+    let wrong =
+        |name: &str, expected: &str, found: &Value| format!("{name}: expected {expected}, found {}", kind(found));
+    match (fields.get("url"), fields.get("status"), fields.get("elapsed_ms")) {
+        (None, ..) => missing("url", ""),
+        (Some(url), ..) if !url.is_string() => wrong("url", "a text", url),
+        (_, None, _) => missing("status", " (null where nobody answered)"),
+        (_, Some(status), _) if !status.is_i64() && !status.is_null() => {
+            wrong("status", "a whole number, or null where nobody answered", status)
+        }
+        (.., Some(elapsed)) if !elapsed.is_number() && !elapsed.is_null() => wrong("elapsed_ms", "a number", elapsed),
+        _ => format!("expected a result such as {EXAMPLE}"),
+    }
+}
+
+const FIELDS: [&str; 3] = ["url", "status", "elapsed_ms"];
+
+const EXAMPLE: &str = r#"{"url": "https://example.org/", "status": 200, "elapsed_ms": 12.5}"#;
+
+/// The kind of a value, with its article.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a true or false",
+        Value::Number(number) if number.is_i64() => "a whole number",
+        Value::Number(_) => "a number that is not whole, or too large",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    }
 }
 
 /// Down whatever the time, unless it is a success; then the time counts.
 fn class(line: &Line, limit_ms: f64) -> Result<Status, String> {
     match (line.status, line.elapsed_ms) {
-        (Some(200..=299), Some(elapsed)) if elapsed < 0.0 => Err("no result: elapsed_ms is negative".to_owned()),
+        (Some(200..=299), Some(elapsed)) if elapsed < 0.0 => Err("elapsed_ms: is negative".to_owned()),
         (Some(200..=299), Some(elapsed)) if elapsed <= limit_ms => Ok(Status::Up),
         (Some(200..=299), Some(_)) => Ok(Status::Degraded),
-        (Some(200..=299), None) => Err("no result: elapsed_ms is missing beside a status of success".to_owned()),
+        (Some(200..=299), None) => Err("elapsed_ms: is missing beside a status of success".to_owned()),
         _ => Ok(Status::Down),
     }
 }

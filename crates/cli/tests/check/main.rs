@@ -559,9 +559,18 @@ fn recorded_results_are_reported_by_the_same_rules_and_nothing_is_requested() {
     fs::write(list.0.path().join("results.jsonl"), format!("{RESULTS}nonsense\n[]\n")).unwrap();
     list.assert_refused(
         "--results results.jsonl --format json list.yaml",
-        &["warning: list.yaml:1:", "results.jsonl:5: not JSON: ", "results.jsonl:6: no result: "],
+        &[
+            "warning: list.yaml:1:",
+            "results.jsonl:5: not JSON: ",
+            "results.jsonl:6: expected a result such as {\"url\": ",
+        ],
     );
-    list.assert_refused("--results nowhere list.yaml", &["warning: list.yaml:1:", "cannot read nowhere: "]);
+    for (path, reason) in [("nowhere", "not found"), (".", "is a directory")] {
+        let output = list.lookout(&format!("--results {path} list.yaml"), b"");
+        let said = stderr(&output);
+        assert_eq!((output.status.code(), text(&output).as_str()), (Some(2), ""), "{said}");
+        assert_eq!(said.lines().nth(1), Some(format!("--results: cannot read {path}: {reason}").as_str()));
+    }
 }
 
 #[test]
