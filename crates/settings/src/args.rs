@@ -44,7 +44,8 @@ pub struct TargetArgs {
     #[arg(long, env = "LOOKOUT_CONFIG", value_name = "FILE")]
     pub config: Option<String>,
 
-    /// Whether a LOOKOUT_CONFIG that has no targets any more is meant, when it is read again: on or off [default: off]
+    /// Whether a LOOKOUT_CONFIG that has no targets any more is meant, when it is read again, and that there is
+    /// neither it nor URLS: on or off [default: off]
     #[arg(long, env = "ALLOW_EMPTY", value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub allow_empty: Option<String>,
 }
@@ -137,6 +138,11 @@ impl TargetArgs {
             defaults: self.defaults(&mut noted),
             allow_empty: self.allow_empty(&mut noted),
         })
+    }
+
+    /// Whether a list without targets is meant. Problems were noted by [`TargetArgs::resolve`].
+    pub fn is_empty_meant(&self) -> bool {
+        self.allow_empty(&mut Problems::new())
     }
 
     fn allow_empty(&self, problems: &mut Problems) -> bool {

@@ -93,19 +93,21 @@ impl WorkerArgs {
         let probes = self.probes.resolve(problems);
         let api_targets = self.reach.resolve(problems);
         let targets = targets?;
-        // An empty list in a file is meant; no list at all is not.
-        if targets.targets.is_empty() && self.targets.config.is_none() {
-            problems.line(
-                "URLS (--urls): no targets to watch; list URLs there or name a file in LOOKOUT_CONFIG (--config)",
+        let is_listed = !targets.targets.is_empty() || self.targets.config.is_some();
+        if !is_listed {
+            tracing::warn!(
+                "no targets of its own: name some in URLS (--urls) or in a file (LOOKOUT_CONFIG, --config); \
+                 meanwhile what is posted to /api/v1/targets is probed"
             );
-            return None;
         }
         for warning in &targets.warnings {
             tracing::warn!("{warning}");
         }
         let (database_url, probes) = (database_url?, probes?);
         let config = Config::new(database_url.as_str().to_owned(), targets, probes, problems)?;
-        Some(Config { file: self.targets.file(), api_targets, ..config })
+        // A variable that somebody forgot must not take out what is watched.
+        let sources = if is_listed || self.targets.is_empty_meant() { config.sources } else { Vec::new() };
+        Some(Config { file: self.targets.file(), sources, api_targets, ..config })
     }
 }
 

@@ -24,14 +24,17 @@ impl Worker {
     fn start(db: &TestDb, text: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("config.yaml"), text).unwrap();
+        Self::within(directory, db, &[("LOOKOUT_CONFIG", "config.yaml"), ("ALLOW_EMPTY", "on")])
+    }
+
+    fn within(directory: TempDir, db: &TestDb, variables: &[(&str, &str)]) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_worker"))
             .env_clear()
             .env("DATABASE_URL", &db.url)
-            .env("LOOKOUT_CONFIG", directory.path().join("config.yaml"))
-            .env("ALLOW_EMPTY", "on")
             // What is posted here is on this machine.
             .env("API_TARGETS", "any")
             .env("LOG_LEVEL", "info")
+            .envs(variables.iter().copied())
             .current_dir(directory.path())
             .stdin(Stdio::null())
             .stderr(File::create(directory.path().join("log")).unwrap())
@@ -180,5 +183,95 @@ async fn a_worker_without_a_list_probes_what_is_posted_and_a_file_takes_over_wha
         count(&db.pool, "select count(*) from target where deleted_at is null and source = 'api' and key = 'b'").await,
         1
     );
+    worker.stop();
+}
+
+/// Shards of each holder.
+async fn holders(pool: &PgPool) -> Vec<i64> {
+    sqlx::query_scalar(
+        "select count(*) from shard_lease where holder is not null and expires_at > clock_timestamp() group by holder order by 1",
+    )
+    .fetch_all(pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn two_workers_share_what_is_posted_and_ask_nobody_twice() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let text =
+        |n: usize| format!(r#"{{"name": "p{n}", "url": "{}", "interval": "1s"}}"#, server.url(&format!("/ok?t=p{n}.")));
+    let asked = |n: usize| server.log().iter().filter(|request| request.target.ends_with(&format!("t=p{n}."))).count();
+    let workers = [Worker::start(&db, "[]\n"), Worker::start(&db, "[]\n")];
+    eventually("halves", async || holders(&db.pool).await == [128, 128]).await;
+
+    for n in 0..24 {
+        put(&db.pool, &text(n)).await;
+    }
+    eventually("all are probed", async || (0..24).all(|n| asked(n) > 1)).await;
+    // More of them, and less, while both run.
+    for n in 24..32 {
+        put(&db.pool, &text(n)).await;
+    }
+    eventually("those that were added, too", async || (24..32).all(|n| asked(n) > 1)).await;
+    for n in 0..8 {
+        let mut connection = db.pool.acquire().await.unwrap();
+        posted::remove(&mut connection, &format!("p{n}"), Known::Any).await.unwrap().unwrap();
+    }
+    for worker in &workers {
+        eventually("both know", async || worker.log().matches("posted target removed").count() == 8).await;
+    }
+    let then: Vec<usize> = (0..32).map(asked).collect();
+    eventually("the others go on", async || (8..32).all(|n| asked(n) > then[n] + 2)).await;
+    for (n, then) in then.iter().enumerate().take(8) {
+        assert!(asked(n) <= then + 1, "p{n}: one may have been under way");
+    }
+    assert_eq!(holders(&db.pool).await, [128, 128], "nothing changed hands meanwhile");
+    workers.into_iter().for_each(|worker| drop(worker.stop()));
+
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(
+        "select key, count(*), count(distinct slot_at), count(distinct worker_id)
+         from check_result join target using (target_id) join batch using (batch_id)
+         where outcome <> 'missed' group by key",
+    )
+    .fetch_all(&db.pool)
+    .await
+    .unwrap();
+    assert_eq!(rows.len(), 32);
+    for (key, rows, slots, by) in rows {
+        let requests = i64::try_from(asked(key[1..].parse().unwrap())).unwrap();
+        assert_eq!((rows, slots, by), (requests, requests, 1), "{key}: one worker, a request a slot");
+    }
+    assert_eq!(count(&db.pool, "select count(distinct worker_id) from batch where kind = 'check'").await, 2);
+}
+
+#[tokio::test]
+async fn a_worker_with_neither_urls_nor_a_file_says_how_to_add_targets_and_removes_none() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let mut connection = db.pool.acquire().await.unwrap();
+    let url = common::TargetUrl::parse(&server.url("/ok?t=former")).unwrap();
+    let former = common::TargetSpec { source: common::Source::Env, ..common::TargetSpec::new("former", url) };
+    store::targets::apply(&mut connection, "former", &[common::Source::Env], &[former], 1).await.unwrap();
+    put(&db.pool, &format!(r#"{{"name": "posted", "url": "{}", "interval": "1s"}}"#, server.url("/ok?t=posted"))).await;
+    let left = "select count(*) from target where source = 'env' and deleted_at is null";
+    let probed =
+        "select count(*) from check_result join target using (target_id) where key = 'posted' and outcome = 'up'";
+
+    let worker = Worker::within(tempfile::tempdir().unwrap(), &db, &[]);
+    eventually("what is posted is probed", async || count(&db.pool, probed).await > 0).await;
+    let log = worker.stop();
+    assert!(
+        log.contains(
+            "no targets of its own: name some in URLS (--urls) or in a file (LOOKOUT_CONFIG, --config); \
+             meanwhile what is posted to /api/v1/targets is probed"
+        ),
+        "{log}"
+    );
+    assert_eq!(count(&db.pool, left).await, 1, "a forgotten variable takes nothing out");
+
+    let worker = Worker::within(tempfile::tempdir().unwrap(), &db, &[("ALLOW_EMPTY", "on")]);
+    eventually("it is meant", async || count(&db.pool, left).await == 0).await;
     worker.stop();
 }
