@@ -15,7 +15,7 @@ use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
 use store::{
-    batches, checks, cursors, days, fleet, incidents, latency, overview, partitions, rollups, services, workers,
+    batches, checks, cursors, days, fleet, incidents, latency, overview, partitions, posted, rollups, services, workers,
 };
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -97,6 +97,16 @@ fn scanned(plan: &Value, into: &mut Vec<String>) {
     }
     for child in plan["Plans"].as_array().into_iter().flatten() {
         scanned(child, into);
+    }
+}
+
+/// Adds the indexes that a plan reads, and how.
+fn used(plan: &Value, into: &mut Vec<String>) {
+    if let Some(index) = plan["Index Name"].as_str() {
+        into.push(format!("{} of {index}", plan["Node Type"].as_str().unwrap()));
+    }
+    for child in plan["Plans"].as_array().into_iter().flatten() {
+        used(child, into);
     }
 }
 
@@ -311,5 +321,42 @@ async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
     reader.plan_by("force_custom_plan").await;
     workers::newest_check(&mut reader.connection).await.unwrap();
     reader.judge("the newest check");
+    assert_eq!(reader.found.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_posted_is_looked_for_in_its_index_and_the_other_targets_are_left_alone() {
+    let db = TestDb::new().await;
+    // Without a vacuum nobody knows that the index alone will do.
+    sqlx::raw_sql(
+        "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source, posted)
+         select n, n, 'http://example.org/', 1000, 1000, 500, '{200-299}',
+                (case when n % 400 = 0 then 'api' else 'env' end)::target_source, case when n % 400 = 0 then '{}' end
+         from generate_series(1, 20000) n",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    sqlx::raw_sql("vacuum (analyze) target").execute(&db.pool).await.unwrap();
+    let plans = Plans::default();
+    let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
+    let mut reader = Reader::connect(&db, plans).await;
+    reader.big = vec!["target".to_owned()];
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        reader.plan_by(mode).await;
+        // Every worker asks this twice a second.
+        posted::mark(&mut reader.connection).await.unwrap();
+        let mut indexes = Vec::new();
+        reader.plans.0.lock().unwrap().iter().for_each(|plan| used(&plan["Plan"], &mut indexes));
+        assert_eq!(indexes, ["Index Only Scan of target_posted"], "{mode}");
+        reader.judge("whether something else is posted");
+        assert_eq!(posted::list(&mut reader.connection).await.unwrap().len(), 50);
+        reader.judge("what is posted");
+    }
+    assert!(reader.found.is_empty(), "{:#?}", reader.found);
+
+    sqlx::query("drop index target_posted").execute(&db.pool).await.unwrap();
+    posted::mark(&mut reader.connection).await.unwrap();
+    reader.judge("whether something else is posted");
     assert_eq!(reader.found.len(), 1);
 }
