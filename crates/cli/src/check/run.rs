@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::Cause;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -84,6 +84,8 @@ struct Run<'a, A, W, U> {
     began: Instant,
     tally: Tally,
     places: Arc<Semaphore>,
+    /// Whose turn it is to begin.
+    door: Arc<Mutex<()>>,
     requests: JoinSet<Ended>,
     current: Option<Cycle>,
     completed: u32,
@@ -116,6 +118,7 @@ pub(super) async fn run<F: Future<Output = Probed> + Send + 'static>(
         began: Instant::now(),
         tally,
         places: Arc::new(Semaphore::new(plan.at_once.min(Semaphore::MAX_PERMITS))),
+        door: Arc::default(),
         requests: JoinSet::new(),
         current: None,
         completed: 0,
@@ -190,7 +193,8 @@ where
         let deadline = self.began + self.plan.grid.deadline(index);
         for endpoint in self.in_order() {
             let own = self.plan.endpoints[endpoint].timeout;
-            let turn = turn(Arc::clone(&self.places), deadline, own, self.ask.clone(), endpoint);
+            let way = (Arc::clone(&self.places), Arc::clone(&self.door));
+            let turn = turn(way, deadline, own, self.ask.clone(), endpoint);
             self.requests.spawn(async move { Ended { cycle: index, endpoint, probed: turn.await } });
         }
         let at = (self.wall_clock)() - late;
@@ -255,8 +259,11 @@ where
 }
 
 /// Waits for a place and makes the request in the time that is left. `None` when nothing is.
+///
+/// All that is under way shares this thread, and a request's time must hold no waiting for it. So
+/// they begin one at a time, each once the others have had what has arrived for them.
 async fn turn<F: Future<Output = Probed>>(
-    places: Arc<Semaphore>,
+    (places, door): (Arc<Semaphore>, Arc<Mutex<()>>),
     deadline: Instant,
     own: Duration,
     ask: impl Fn(usize, Duration) -> F,
@@ -264,6 +271,9 @@ async fn turn<F: Future<Output = Probed>>(
 ) -> Option<Probed> {
     // Nobody closes it.
     let _place = timeout_at(deadline, places.acquire_owned()).await.ok()?.ok()?;
+    let turn = timeout_at(deadline, door.lock()).await.ok()?;
+    yield_now().await;
+    drop(turn);
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return None;

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::{Outcome, Phases};
 use tokio::time::sleep;
@@ -241,4 +242,43 @@ async fn an_empty_list_has_cycles_without_anything_in_them() {
     let world = World::new(0, |_| None);
     let (end, last, heard) = world.run(seconds(2, 4), &CancellationToken::new()).await;
     assert_eq!((end, last.cycle, heard.reported_at()), (End::Complete, 2, vec![0, 2_000]));
+}
+
+/// Steps of this thread's that are due at once, as when something has arrived.
+async fn steps(mut left: usize) {
+    std::future::poll_fn(|context| {
+        left -= 1;
+        if left == 0 {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// Else the first of a thousand would be told that they were slow, while it was us who began the others.
+#[tokio::test(start_paused = true)]
+async fn a_request_begins_once_all_under_way_have_had_what_arrived_for_them() {
+    static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let ask = |_: usize, within: Duration| async move {
+        MOST.fetch_max(UNDER_WAY.fetch_add(1, Relaxed) + 1, Relaxed);
+        steps(10).await;
+        UNDER_WAY.fetch_sub(1, Relaxed);
+        probed(Duration::ZERO, within)
+    };
+    let endpoint = |index: usize| Endpoint {
+        name: index.to_string(),
+        timeout: Duration::MAX,
+        degraded_after: Duration::from_millis(500),
+    };
+    let plan = Plan { grid: seconds(2, 2), endpoints: (0..500).map(endpoint).collect(), at_once: 1_000 };
+    let tally = Tally::new((0..500).map(|index| (index.to_string(), "all".to_owned())));
+    let mut heard = Heard { began: Some(Instant::now()), ..Heard::default() };
+    let stop = CancellationToken::new();
+    let (_, report) = run(&plan, tally, ask, || DateTime::UNIX_EPOCH, &mut heard, &stop).await;
+    assert_eq!(report.tally.domains().next().unwrap().1.up, 500);
+    let most = MOST.load(Relaxed);
+    assert!(most <= 2, "{most} at once");
 }
