@@ -53,6 +53,7 @@ async fn apply(db: &TestDb, text: &str) {
         unknown: 0,
         in_flight: 0,
         queue_depth: 0,
+        spool_depth: 0,
         config_digest: digest,
         config_error: None,
     };

@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod incidents;
 pub mod latency;
 pub mod leases;
+pub mod line;
 pub mod overview;
 pub mod partitions;
 pub mod pool;

@@ -31,6 +31,16 @@ pub struct Placed {
     pub due_since: DateTime<Utc>,
 }
 
+/// The key of every row there is, also of those that are no longer probed.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn keys(connection: &mut PgConnection) -> Result<Vec<(TargetId, String)>, StoreError> {
+    let rows =
+        sqlx::query!(r#"select target_id as "target_id: TargetId", key from target"#).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|row| (row.target_id, row.key)).collect())
+}
+
 /// Makes the targets of `source` be this list: new ones are added, changed ones
 /// updated, those that came back revived with their history.
 ///

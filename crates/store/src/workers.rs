@@ -22,6 +22,8 @@ pub struct Report {
     pub in_flight: i32,
     /// Results waiting in memory.
     pub queue_depth: i64,
+    /// Results waiting on disk.
+    pub spool_depth: i64,
     /// Digest of the target list.
     pub config_digest: i64,
     /// Why a newer configuration is not in use.
@@ -35,12 +37,13 @@ pub struct Report {
 pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, in_flight, queue_depth,
-              config_digest, config_error)
-         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10)
+              config_digest, config_error, spool_depth)
+         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (worker_id) do update set
              seen_at = excluded.seen_at, lag_us = excluded.lag_us, missed = excluded.missed,
              unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
-             config_digest = excluded.config_digest, config_error = excluded.config_error",
+             config_digest = excluded.config_digest, config_error = excluded.config_error,
+             spool_depth = excluded.spool_depth",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
@@ -51,6 +54,7 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
         report.queue_depth,
         report.config_digest,
         report.config_error,
+        report.spool_depth,
     )
     .execute(connection)
     .await?;
@@ -77,7 +81,7 @@ pub async fn running(connection: &mut PgConnection) -> Result<i64, StoreError> {
 /// Whatever Postgres reports.
 pub async fn stopped(connection: &mut PgConnection, worker_id: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "update worker set stopped_at = clock_timestamp(), in_flight = 0, queue_depth = 0 where worker_id = $1",
+        "update worker set stopped_at = clock_timestamp(), in_flight = 0, queue_depth = 0, spool_depth = 0 where worker_id = $1",
         worker_id
     )
     .execute(connection)

@@ -55,6 +55,7 @@ async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
         unknown: 0,
         in_flight: 0,
         queue_depth: 0,
+        spool_depth: 0,
         config_digest: 1,
         config_error: None,
     };

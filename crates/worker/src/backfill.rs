@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::plan::MAX_MISSED_ROWS;
 use crate::recorder::Intake;
+use crate::spool::KeyHash;
 use crate::stats::Stats;
 
 /// What the last holder needs to write its results, once its probes have ended.
@@ -28,6 +29,8 @@ const WRITING: Duration = Duration::from_secs(2);
 pub struct Due {
     /// Its row.
     pub target_id: TargetId,
+    /// What its key comes to.
+    pub key: KeyHash,
     /// Its shard.
     pub shard: Shard,
     /// Its slots.
@@ -52,6 +55,16 @@ impl Span {
     pub fn from_us(&self) -> i64 {
         self.from_us
     }
+}
+
+/// All slots of targets from `first_us` to `last_us`, both included.
+pub fn spans(targets: &[Due], (first_us, last_us): (i64, i64)) -> Vec<Span> {
+    let span = |target: &Due| Span {
+        from_us: first_us.max(target.since_us),
+        until_us: last_us.saturating_add(1),
+        target: *target,
+    };
+    targets.iter().map(span).filter(|span| span.from_us < span.until_us).collect()
 }
 
 /// What taking shards over comes to.
@@ -183,6 +196,7 @@ mod tests {
     fn target(key: &str) -> Due {
         Due {
             target_id: TargetId(1),
+            key: KeyHash::of(key),
             shard: Shard::of(key),
             grid: Grid::new(key, Interval::new(Duration::from_secs(1)).unwrap()),
             timeout: Duration::from_secs(1),

@@ -1,6 +1,7 @@
 //! What a worker is told: flags, with environment variables behind them.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use clap::Args;
@@ -9,6 +10,7 @@ use settings::{ConfigFile, DatabaseArgs, Problems, ReachArgs, TargetArgs, Target
 
 use crate::housekeeping::Retention;
 use crate::plan::Limits;
+use crate::spool::{self, SpoolSettings};
 
 /// Probes in flight at once, unless said otherwise.
 pub const DEFAULT_WORKERS_COUNT: usize = 1_000;
@@ -24,9 +26,13 @@ pub struct ProbeArgs {
     #[arg(long, env = "WORKERS_COUNT", value_name = "N")]
     pub workers_count: Option<String>,
 
-    /// Results kept in memory while Postgres is away, about 100 bytes each [default: 1000000]
+    /// Results kept in memory while Postgres is away and the disk does not take them, about 100 bytes each [default: 1000000]
     #[arg(long, env = "MAX_BUFFERED", value_name = "N")]
     pub max_buffered: Option<String>,
+
+    /// Results kept on disk while Postgres is away, 64 bytes each [default: 1000000]
+    #[arg(long, env = "SPOOL_MAX", value_name = "N")]
+    pub spool_max: Option<String>,
 
     /// How long each check is kept, in days [default: 30]
     #[arg(long, env = "RETENTION_CHECKS", value_name = "DAYS")]
@@ -56,6 +62,9 @@ pub struct WorkerArgs {
     probes: ProbeArgs,
     #[command(flatten)]
     reach: ReachArgs,
+    /// Where results are kept while Postgres is away, in a folder "spool"; without it they stay in memory
+    #[arg(long, env = "LOOKOUT_DATA_DIR", value_name = "DIR", help_heading = "Probing")]
+    data_dir: Option<PathBuf>,
 }
 
 /// A worker's configuration, validated.
@@ -77,6 +86,10 @@ pub struct Config {
     pub limits: Limits,
     /// Results kept in memory at most.
     pub max_buffered: usize,
+    /// Where results go while Postgres is away, if not to memory only.
+    pub spool: Option<SpoolSettings>,
+    /// Results kept on disk at most.
+    pub spool_max: usize,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
     /// How long what is kept.
@@ -107,7 +120,7 @@ impl WorkerArgs {
         let config = Config::new(database_url.as_str().to_owned(), targets, probes, problems)?;
         // A variable that somebody forgot must not take out what is watched.
         let sources = if is_listed || self.targets.is_empty_meant() { config.sources } else { Vec::new() };
-        Some(Config { file: self.targets.file(), sources, api_targets, ..config })
+        Some(Config { file: self.targets.file(), sources, api_targets, ..config }.keeping(self.data_dir.as_deref()))
     }
 }
 
@@ -118,6 +131,8 @@ pub struct ProbeSettings {
     pub limits: Limits,
     /// Results kept in memory at most.
     pub max_buffered: usize,
+    /// Results kept on disk at most.
+    pub spool_max: usize,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
     /// How long what is kept.
@@ -139,6 +154,7 @@ impl ProbeArgs {
         let total = workers_count(problems, self.workers_count.as_deref());
         let max_buffered =
             count(problems, "MAX_BUFFERED", "--max-buffered", self.max_buffered.as_deref(), DEFAULT_MAX_BUFFERED);
+        let spool_max = count(problems, "SPOOL_MAX", "--spool-max", self.spool_max.as_deref(), spool::DEFAULT_MAX);
         let listen = self.worker_addr.as_deref().and_then(|raw| {
             raw.parse()
                 .map_err(|_| problems.value("WORKER_ADDR", "--worker-addr", raw, "is no address like 127.0.0.1:8081"))
@@ -147,6 +163,7 @@ impl ProbeArgs {
         (problems.len() == before).then(|| ProbeSettings {
             limits: Limits::for_total(total),
             max_buffered,
+            spool_max,
             listen,
             retention,
         })
@@ -183,7 +200,7 @@ fn days(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, 
 impl Config {
     /// Puts a configuration together. `None` when its parts do not fit each other, which is noted.
     pub fn new(database_url: String, list: TargetList, probes: ProbeSettings, problems: &mut Problems) -> Option<Self> {
-        let ProbeSettings { limits, max_buffered, listen, retention } = probes;
+        let ProbeSettings { limits, max_buffered, spool_max, listen, retention } = probes;
         if let Some(problem) = longest_window(&list.services, retention) {
             problems.line(problem);
             return None;
@@ -198,10 +215,18 @@ impl Config {
             sources: vec![Source::Env, Source::File],
             limits,
             max_buffered,
+            spool: None,
+            spool_max,
             listen,
             retention,
             api_targets: Reach::default(),
         })
+    }
+
+    /// The same, with results kept below this directory while Postgres is away.
+    pub fn keeping(self, data_dir: Option<&Path>) -> Self {
+        let spool = data_dir.map(|dir| SpoolSettings { directory: dir.join("spool"), max: self.spool_max });
+        Self { spool, ..self }
     }
 }
 
@@ -242,6 +267,7 @@ mod tests {
         ProbeArgs {
             workers_count: None,
             max_buffered: None,
+            spool_max: None,
             retention_checks: None,
             retention_minutes: None,
             retention_hours: None,

@@ -66,18 +66,23 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     if health.ready.get() {
         // A worker with an old configuration does its work: nobody should send it away.
         match health.in_use.error() {
+            None if health.intake.spool_depth() > 0 => {
+                HttpResponse::Ok().body(format!("ready, writing {} results from disk\n", health.intake.spool_depth()))
+            }
             None => HttpResponse::Ok().body("ready\n"),
             Some(error) => HttpResponse::Ok()
                 .content_type("text/plain; charset=utf-8")
                 .body(format!("ready, with the last good configuration\n{error}\n")),
         }
     } else {
-        HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body("waiting for postgres\n")
+        let (memory, disk) = (health.intake.depth(), health.intake.spool_depth());
+        let waiting = format!("waiting for postgres; {memory} results wait in memory, {disk} on disk\n");
+        HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body(waiting)
     }
 }
 
 async fn metrics(health: web::Data<Health>) -> HttpResponse {
-    match health.stats.text(health.intake.depth(), &health.pool) {
+    match health.stats.text(health.intake.depth(), health.intake.spool_depth(), &health.pool) {
         Ok(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
         Err(error) => {
             tracing::error!("the metrics could not be written: {error}");

@@ -28,6 +28,7 @@ use tracing::{info, warn};
 use crate::backfill::{self, Due, Span};
 use crate::plan::Tenure;
 use crate::shared::Shared;
+use crate::spool::Names;
 
 /// Leases are renewed this often, which leaves four attempts before one runs out.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
@@ -68,21 +69,32 @@ pub struct Leases {
 
 /// What there is to probe, which may change. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Roster(Arc<Mutex<Arc<[Due]>>>);
+pub struct Roster {
+    targets: Arc<Mutex<Arc<[Due]>>>,
+    names: Names,
+}
 
 impl Roster {
     /// A roster of these.
     pub fn new(targets: Vec<Due>) -> Self {
-        Self(Arc::new(Mutex::new(targets.into())))
+        let roster = Self { targets: Arc::default(), names: Names::default() };
+        roster.set(targets);
+        roster
     }
 
     /// Replaces all.
     pub fn set(&self, targets: Vec<Due>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets.into();
+        self.names.set(targets.iter().map(|due| (due.target_id, due.key)));
+        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = targets.into();
+    }
+
+    /// Which row has which key.
+    pub fn names(&self) -> Names {
+        self.names.clone()
     }
 
     fn get(&self) -> Arc<[Due]> {
-        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.targets.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -200,6 +212,12 @@ impl Leases {
         let new: Vec<&Taken> = taken.iter().filter(is_new).collect();
         let takeover = backfill::plan(&self.targets.get(), &new, now_us);
         backfill::account(&mut connection, &takeover.now, intake, stats).await?;
+        if let Some(suspect) = intake.suspected() {
+            let ours: Vec<Due> =
+                self.targets.get().iter().filter(|due| state.held.contains_key(&due.shard)).copied().collect();
+            backfill::account(&mut connection, &backfill::spans(&ours, suspect), intake, stats).await?;
+            intake.cleared(suspect);
+        }
         next.first.extend(takeover.first);
         if !takeover.later.is_empty() {
             next.unsettled.push((Instant::now() + takeover.patience, takeover.later));

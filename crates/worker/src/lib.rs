@@ -22,6 +22,7 @@ pub mod reload;
 pub mod run;
 pub mod schedule;
 pub mod shared;
+pub mod spool;
 pub mod stats;
 mod traces;
 

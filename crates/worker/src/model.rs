@@ -59,6 +59,7 @@ fn any_fate() -> impl Strategy<Value = Action> {
         2 => worker.clone().prop_map(Action::StopInHandOver),
         1 => (60u64..120).prop_map(|seconds| Action::Silence { seconds }),
         1 => Just(Action::KeepHouse),
+        1 => Just(Action::HarmSpool),
     ]
 }
 

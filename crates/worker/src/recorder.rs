@@ -1,18 +1,23 @@
-//! From finished checks to rows: a bounded queue and one transaction a flush.
+//! From finished checks to rows: a bounded queue, one transaction a flush, and the disk between them.
 //!
-//! Probes push and never wait. The recorder flushes every 250 ms or 5,000 checks.
-//! While Postgres is away results stay in memory, up to a stated bound; beyond it
-//! the oldest are given up and remembered as gaps, so that every slot is still
-//! accounted for. (A spool on disk will take them instead: [`Intake::push`] is its place.)
+//! Probes push and never wait. The recorder flushes every 250 ms or 5,000 checks, over a connection that is
+//! its own. While Postgres is away, slow, or behind, results go to the [spool](crate::spool), and
+//! everything follows by that way until it is empty, so that results are stored in the order in which
+//! they came: incidents depend on it. Where there is no spool, or it is not to be written, results
+//! stay in memory. Both have a bound; beyond it the oldest are given up and remembered as gaps,
+//! so that every slot is still accounted for.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+mod intake;
+mod keeper;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Check, TargetId};
-use store::batches::{self, Gap, GapReason};
-use store::{PgPool, StoreError};
-use tokio::sync::Notify;
+use common::Check;
+use store::batches::{self, Gap};
+use store::line::{self, Line};
+use store::{PgConnection, PgPool, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
@@ -20,18 +25,22 @@ use tracing::{Instrument, error, info, warn};
 use crate::stats::Stats;
 use crate::traces;
 
+pub use intake::Intake;
+pub use keeper::Keeper;
+use keeper::{Directory, Replay, Times};
+
 /// A flush is due after this time …
 pub const FLUSH_EVERY: Duration = Duration::from_millis(250);
 
 /// … or when this many checks wait.
 pub const FLUSH_ROWS: usize = 5_000;
 
-/// Beyond so many results that wait, what an assertion saw is not kept: the bound on
-/// results is one on memory only as long as each of them is small.
-const MOST_DETAILS: usize = 50_000;
+/// A flush that takes longer is given up and tried again; writing is idempotent. Each of its
+/// statements has a deadline of its own ([`line::SILENCE`]).
+const FLUSH_DEADLINE: Duration = Duration::from_secs(60);
 
-/// A flush that takes longer is given up and tried again; writing is idempotent.
-const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
+/// What has to go to disk is looked for this often.
+const KEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// Pauses between attempts while Postgres is away grow to this.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
@@ -39,163 +48,234 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// While Postgres is away, say so this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// Where probes leave their results.
-#[derive(Debug)]
-pub struct Intake {
-    waiting: Mutex<Waiting>,
-    full_flush: Notify,
-    bound: usize,
+/// Stores what comes in.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    /// Where Postgres is. The connection that writes is none of the pool's.
+    pub pool: PgPool,
+    /// Who we are.
+    pub worker_id: String,
+    /// What comes in.
+    pub intake: Arc<Intake>,
+    /// Numbers about ourselves.
+    pub stats: Arc<Stats>,
+    /// The disk, if there is one to use.
+    pub keeper: Option<Keeper>,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    queue: VecDeque<Check>,
-    /// What is being written right now.
-    writing: Vec<Check>,
-    /// Stretches nobody watched, each as it was found.
-    unwatched: Vec<Gap>,
-    /// What was given up: of each target one stretch, because the oldest go first.
-    overflow: HashMap<TargetId, Gap>,
-    given_up: u64,
+/// What could not be stored in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Left {
+    /// Results in memory: lost.
+    pub in_memory: usize,
+    /// Results on disk: stored by whoever comes next.
+    pub on_disk: usize,
 }
 
-impl Intake {
-    /// An intake that keeps at most `bound` results.
-    pub fn new(bound: usize) -> Self {
-        Self { waiting: Mutex::default(), full_flush: Notify::new(), bound }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a result. Never waits: over the bound the oldest result is given up
-    /// and its slot becomes part of a gap.
-    pub fn push(&self, mut check: Check) {
-        let mut waiting = self.waiting();
-        if waiting.queue.len() >= MOST_DETAILS {
-            check.detail = None;
-        }
-        waiting.queue.push_back(check);
-        if waiting.queue.len() > self.bound
-            && let Some(oldest) = waiting.queue.pop_front()
-        {
-            waiting.given_up += 1;
-            waiting.give_up(Gap {
-                target_id: oldest.target_id,
-                from_us: oldest.slot.0,
-                to_us: oldest.slot.0 + 1,
-                reason: GapReason::Overflow,
-            });
-        }
-        if waiting.queue.len() >= FLUSH_ROWS {
-            self.full_flush.notify_one();
-        }
-    }
-
-    /// Takes a stretch of slots that nobody started.
-    pub fn push_gap(&self, gap: Gap) {
-        self.waiting().unwatched.push(gap);
-    }
-
-    /// Results that wait, those being written included.
-    pub fn depth(&self) -> usize {
-        let waiting = self.waiting();
-        waiting.queue.len() + waiting.writing.len()
-    }
-
-    /// The oldest slot that waits, microseconds since the epoch.
-    pub fn oldest_us(&self) -> Option<i64> {
-        let waiting = self.waiting();
-        let checks = waiting.queue.iter().chain(&waiting.writing).map(|check| check.slot.0);
-        checks.chain(waiting.gaps().map(|gap| gap.from_us)).min()
-    }
-
-    /// Whether nothing waits, gaps included.
-    pub fn is_empty(&self) -> bool {
-        let waiting = self.waiting();
-        waiting.queue.is_empty() && waiting.writing.is_empty() && waiting.gaps().next().is_none()
-    }
-
-    pub(crate) fn take(&self) -> (Vec<Check>, Vec<Gap>) {
-        let mut waiting = self.waiting();
-        if waiting.writing.is_empty() {
-            let count = waiting.queue.len().min(FLUSH_ROWS);
-            waiting.writing = waiting.queue.drain(..count).collect();
-        }
-        (waiting.writing.clone(), waiting.gaps().copied().collect())
-    }
-
-    pub(crate) fn written(&self, gaps: &[Gap]) {
-        let mut waiting = self.waiting();
-        waiting.writing.clear();
-        // One that grew meanwhile is written again, and grows there too.
-        waiting.overflow.retain(|_, known| !gaps.contains(known));
-        waiting.unwatched.retain(|known| !gaps.contains(known));
-    }
-
-    fn take_given_up(&self) -> u64 {
-        std::mem::take(&mut self.waiting().given_up)
-    }
+/// The writing side.
+struct Writer {
+    line: Line,
+    directory: Directory,
+    away: Option<Away>,
 }
 
-impl Waiting {
-    fn gaps(&self) -> impl Iterator<Item = &Gap> {
-        self.unwatched.iter().chain(self.overflow.values())
-    }
-
-    fn give_up(&mut self, gap: Gap) {
-        let known = self.overflow.entry(gap.target_id).or_insert(gap);
-        known.from_us = known.from_us.min(gap.from_us);
-        known.to_us = known.to_us.max(gap.to_us);
-    }
+/// Something to write.
+enum Work {
+    Nothing,
+    FromMemory(Vec<Check>),
+    FromDisk(crate::spool::Batch),
 }
 
-/// Writes what comes in until `stop`, then what is left, for at most `grace`.
-///
-/// Returns how many results could not be stored: more than none only when
-/// Postgres stayed away for the whole of `grace`.
-pub async fn run(
-    pool: PgPool,
-    worker_id: &str,
-    intake: &Intake,
-    stats: &Stats,
-    stop: CancellationToken,
-    grace: Duration,
-) -> usize {
-    let mut away: Option<Away> = None;
-    loop {
-        tokio::select! {
-            () = sleep(FLUSH_EVERY) => {}
-            () = intake.full_flush.notified() => {}
-            () = stop.cancelled() => break,
+impl Recorder {
+    /// Writes what comes in until `stop`, then what is left, for at most `grace`.
+    pub async fn run(self, stop: CancellationToken, grace: Duration) -> Left {
+        let mut times = Times::default();
+        let mut writer = Writer { line: Line::to(&self.pool), directory: Directory::default(), away: None };
+        tokio::join!(self.write(&mut writer, &stop), self.keep(&mut times, &stop));
+
+        // A batch that the stop cut off.
+        self.intake.put_back();
+        let deadline = Instant::now() + grace;
+        while !self.is_done() && Instant::now() < deadline {
+            self.keep_once(&mut times).await;
+            let attempt = self.drain_some(&mut writer);
+            let _ = timeout(deadline.duration_since(Instant::now()), attempt).await;
+            // A batch that was cut off is still open.
+            self.intake.put_back();
+            if writer.away.is_some() {
+                self.keep_once(&mut times).await;
+                if self.intake.is_empty() {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
         }
+        self.keep_once(&mut Times::default()).await;
+        Left { in_memory: self.intake.depth(), on_disk: self.intake.spool_depth() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.intake.is_empty() && self.intake.spool_depth() == 0
+    }
+
+    async fn write(&self, writer: &mut Writer, stop: &CancellationToken) {
         loop {
-            // A flush that Postgres holds up must not hold up a stop; it is written again below.
-            let more = tokio::select! {
-                more = drain_some(&pool, worker_id, intake, stats, &mut away) => more,
-                () = stop.cancelled() => false,
-            };
-            if !more {
-                break;
-            }
-        }
-        if let Some(away) = &away {
             tokio::select! {
-                () = sleep(away.pause()) => {}
-                () = stop.cancelled() => break,
+                () = sleep(FLUSH_EVERY) => {}
+                () = self.intake.full_flush.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            loop {
+                // A flush that Postgres holds up must not hold up a stop; it is written again then.
+                let more = tokio::select! {
+                    more = self.drain_some(writer) => more,
+                    () = stop.cancelled() => false,
+                };
+                if !more || stop.is_cancelled() {
+                    break;
+                }
+            }
+            if let Some(away) = &writer.away {
+                tokio::select! {
+                    () = sleep(away.pause()) => {}
+                    () = stop.cancelled() => return,
+                }
             }
         }
     }
-    let deadline = Instant::now() + grace;
-    while !intake.is_empty() && Instant::now() < deadline {
-        let attempt = drain_some(&pool, worker_id, intake, stats, &mut away);
-        let _ = timeout(deadline.duration_since(Instant::now()), attempt).await;
-        if away.is_some() {
-            sleep(Duration::from_millis(100)).await;
+
+    /// Takes to disk what has to go there, until `stop`.
+    async fn keep(&self, times: &mut Times, stop: &CancellationToken) {
+        loop {
+            self.keep_once(times).await;
+            tokio::select! {
+                () = sleep(KEEP_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
         }
     }
-    intake.depth()
+
+    async fn keep_once(&self, times: &mut Times) {
+        if let Some(keeper) = &self.keeper {
+            keeper.round(&self.intake, &self.stats, times).await;
+        }
+        let given_up = self.intake.take_given_up();
+        if given_up > 0 {
+            self.stats.add_given_up(given_up);
+            warn!(given_up, "results did not fit while postgres was away; their slots are recorded as gaps");
+        }
+    }
+
+    async fn next(&self) -> Work {
+        if let Some(keeper) = &self.keeper
+            && self.intake.is_behind()
+        {
+            match keeper.next_batch(FLUSH_ROWS).await {
+                Ok(Some(batch)) => return Work::FromDisk(batch),
+                Ok(None) if self.intake.catches_up() => {}
+                Ok(None) => return Work::Nothing,
+                Err(problem) => {
+                    self.stats.spool_failed();
+                    error!("cannot read the spool: {problem}");
+                    return Work::Nothing;
+                }
+            }
+        }
+        Work::FromMemory(self.intake.take())
+    }
+
+    /// Flushes once; true when that went through and more is waiting.
+    async fn drain_some(&self, writer: &mut Writer) -> bool {
+        let work = self.next().await;
+        let gaps = self.intake.gaps();
+        let begun = Instant::now();
+        let (is_full, result) = match work {
+            Work::Nothing => return false,
+            Work::FromMemory(checks) if checks.is_empty() && gaps.is_empty() => {
+                self.intake.written(&[]);
+                return false;
+            }
+            Work::FromMemory(checks) => {
+                let result = self.store(writer, &checks, &gaps).await;
+                match &result {
+                    Ok(()) => self.intake.written(&gaps),
+                    Err(_) => self.intake.not_written(),
+                }
+                (checks.len() == FLUSH_ROWS, result)
+            }
+            Work::FromDisk(batch) => (true, self.replay(writer, batch, &gaps).await),
+        };
+        match result {
+            Ok(()) => {
+                self.stats.flushed(begun.elapsed());
+                if let Some(away) = writer.away.take() {
+                    info!(
+                        away_ms = away.since.elapsed().as_millis() as u64,
+                        waiting = self.intake.depth(),
+                        on_disk = self.intake.spool_depth(),
+                        "postgres is back; writing what waited"
+                    );
+                }
+                is_full
+            }
+            Err(problem) => {
+                self.stats.flush_failed();
+                self.tell(writer, &problem);
+                false
+            }
+        }
+    }
+
+    /// Over the line, within the deadlines.
+    async fn store(&self, writer: &mut Writer, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
+        let mut connection = writer.line.take().await?;
+        self.flush(&mut connection, checks, gaps).await?;
+        writer.line.put(connection);
+        Ok(())
+    }
+
+    async fn flush(&self, connection: &mut PgConnection, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
+        let span = traces::flush(checks.len(), gaps.len());
+        let work = flush(connection, &self.pool, &self.worker_id, checks, gaps);
+        let done = within(work).instrument(span.clone()).await;
+        if done.is_err() {
+            traces::failed(&span);
+        }
+        done
+    }
+
+    async fn replay(&self, writer: &mut Writer, batch: crate::spool::Batch, gaps: &[Gap]) -> Result<(), StoreError> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let mut connection = writer.line.take().await?;
+        let resolved = within(keeper.resolve(&mut connection, batch, &mut writer.directory)).await?;
+        let Replay { batch, checks, strange } = resolved;
+        self.flush(&mut connection, &checks, gaps).await?;
+        writer.line.put(connection);
+        if strange > 0 {
+            self.stats.add_spool_bad(strange as u64);
+            warn!(results = strange, "skipped results of targets that this database does not know");
+        }
+        self.intake.gaps_written(gaps);
+        keeper.finished(batch, &self.intake, &self.stats).await;
+        Ok(())
+    }
+
+    fn tell(&self, writer: &mut Writer, problem: &StoreError) {
+        let now = Instant::now();
+        let known = writer.away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
+        known.attempts += 1;
+        if now.duration_since(known.said) < SAY_EVERY {
+            return;
+        }
+        known.said = now;
+        let (waiting, on_disk) = (self.intake.depth(), self.intake.spool_depth());
+        let place = if self.keeper.is_some() { "on disk" } else { "in memory" };
+        if problem.is_transient() {
+            warn!(waiting, on_disk, "cannot write results, keeping them {place}: {problem}");
+        } else {
+            error!(waiting, on_disk, "postgres refuses results, keeping them {place}: {problem}");
+        }
+    }
 }
 
 /// Postgres has been away since.
@@ -213,98 +293,34 @@ impl Away {
     }
 }
 
-/// Flushes once; true when a full flush went through and more is waiting.
-async fn drain_some(pool: &PgPool, worker_id: &str, intake: &Intake, stats: &Stats, away: &mut Option<Away>) -> bool {
-    let (checks, gaps) = intake.take();
-    if checks.is_empty() && gaps.is_empty() {
-        return false;
-    }
-    let begun = Instant::now();
-    let span = traces::flush(checks.len(), gaps.len());
-    match timeout(FLUSH_DEADLINE, flush(pool, worker_id, &checks, &gaps))
-        .instrument(span.clone())
-        .await
-        .unwrap_or_else(|_| Err(StoreError::deadline_passed()))
-    {
-        Ok(()) => {
-            stats.flushed(begun.elapsed());
-            intake.written(&gaps);
-            if let Some(away) = away.take() {
-                info!(
-                    away_ms = away.since.elapsed().as_millis() as u64,
-                    waiting = intake.depth(),
-                    "postgres is back; writing what waited"
-                );
-            }
-            let given_up = intake.take_given_up();
-            if given_up > 0 {
-                stats.add_given_up(given_up);
-                warn!(
-                    given_up,
-                    "results did not fit in memory while postgres was away; their slots are recorded as gaps"
-                );
-            }
-            checks.len() == FLUSH_ROWS
-        }
-        Err(problem) => {
-            stats.flush_failed();
-            traces::failed(&span);
-            let now = Instant::now();
-            let known = away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
-            known.attempts += 1;
-            if now.duration_since(known.said) >= SAY_EVERY {
-                known.said = now;
-                let waiting = intake.depth();
-                if problem.is_transient() {
-                    warn!(waiting, bound = intake.bound, "cannot write results, keeping them in memory: {problem}");
-                } else {
-                    error!(
-                        waiting,
-                        bound = intake.bound,
-                        "postgres refuses results, keeping them in memory: {problem}"
-                    );
-                }
-            }
-            false
-        }
+/// Nothing of Postgres is waited for without an end.
+async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match timeout(FLUSH_DEADLINE, line::unless_silent(line::SILENCE, work)).await {
+        Ok(Some(done)) => done,
+        Ok(None) | Err(_) => Err(StoreError::deadline_passed()),
     }
 }
 
-pub(crate) async fn flush(pool: &PgPool, worker_id: &str, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
-    let mut connection = store::pool::acquire(pool).await?;
-    let mut written = batches::write_checks(&mut connection, worker_id, checks).await;
+/// Stores checks and gaps. `pool` is only asked where a day has no partition.
+pub(crate) async fn flush(
+    connection: &mut PgConnection,
+    pool: &PgPool,
+    worker_id: &str,
+    checks: &[Check],
+    gaps: &[Gap],
+) -> Result<(), StoreError> {
+    let mut written = batches::write_checks(connection, worker_id, checks).await;
     if let Err(StoreError::NoPartition(_)) = written {
         // Late results of a day whose partition nobody had made.
         let days: BTreeSet<_> = checks.iter().map(|check| check.slot.at().date_naive()).collect();
         for day in days {
             store::partitions::ensure(pool, day, day).await?;
         }
-        written = batches::write_checks(&mut connection, worker_id, checks).await;
+        written = batches::write_checks(connection, worker_id, checks).await;
     }
     written?;
     if !gaps.is_empty() {
-        batches::write_gaps(&mut connection, gaps).await?;
+        batches::write_gaps(connection, gaps).await?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use common::{Cause, Outcome, Slot};
-
-    use super::*;
-
-    #[test]
-    fn what_an_assertion_saw_is_kept_while_few_results_wait() {
-        let intake = Intake::new(usize::MAX);
-        let failed = |n: usize| Check {
-            outcome: Outcome::Down(Cause::Assertion),
-            detail: Some("body contains \"ok\": is empty".into()),
-            ..Check::missed(TargetId(1), Slot(n as i64))
-        };
-        (0..MOST_DETAILS + 10).for_each(|n| intake.push(failed(n)));
-        let waiting = intake.waiting();
-        assert_eq!(waiting.queue.len(), MOST_DETAILS + 10);
-        assert_eq!(waiting.queue.iter().filter(|check| check.detail.is_some()).count(), MOST_DETAILS);
-    }
 }

@@ -31,6 +31,7 @@ use crate::leases::Roster;
 use crate::posted::Posted;
 use crate::schedule::Change;
 use crate::shared::Shared;
+use crate::spool::KeyHash;
 use crate::stats::Stats;
 
 /// The file is looked at this often, and read once it is the same at two looks.
@@ -381,6 +382,7 @@ fn difference(
 pub(crate) fn due(list: &[(Placed, &TargetSpec)]) -> Vec<Due> {
     let due = |(placed, target): &(Placed, &TargetSpec)| Due {
         target_id: placed.target_id,
+        key: KeyHash::of(&target.key),
         shard: Shard::of(&target.key),
         grid: target.grid(),
         timeout: target.timeout,

@@ -23,7 +23,7 @@ use crate::leases::{Leases, Roster, Standing};
 use crate::plan::Limits;
 use crate::posted::Posted;
 use crate::probe::Prober;
-use crate::recorder::{self, Intake};
+use crate::recorder::{Intake, Keeper, Recorder};
 use crate::reload::{self, Current, InUse, Reloader, names};
 use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
@@ -84,6 +84,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         unknown: 0,
         in_flight: 0,
         queue_depth: 0,
+        spool_depth: 0,
         config_digest: config.digest.cast_signed(),
         config_error: None,
     };
@@ -106,6 +107,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let probed = current.with(&posted);
     let targets = probed.len();
     let roster = Roster::new(reload::due(&probed));
+    let spool = config.spool.as_ref().map(|spool| spool.directory.display().to_string());
+    let keeper = config.spool.map(|spool| Keeper::new(spool, roster.names()));
+    if keeper.is_none() {
+        warn!("LOOKOUT_DATA_DIR is not set: while postgres is away results stay in memory, and end with this process");
+    }
     let list = probed.into_iter().map(|(placed, target)| (placed.target_id, target.clone())).collect();
     let housekeeping = {
         let (pool, retention, standing) = (pool.clone(), config.retention, standing.clone());
@@ -137,9 +143,9 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     };
     let reload_task = tokio::spawn(reloader.run(stop.clone()));
     let record_task = {
-        let (pool, worker_id, ended) = (pool.clone(), worker_id.clone(), schedule_ended.clone());
         let Shared { intake, stats, .. } = shared.clone();
-        tokio::spawn(async move { recorder::run(pool, &worker_id, &intake, &stats, ended, WRITE_GRACE).await })
+        let recorder = Recorder { pool: pool.clone(), worker_id: worker_id.clone(), intake, stats, keeper };
+        tokio::spawn(recorder.run(schedule_ended.clone(), WRITE_GRACE))
     };
     let report_task = {
         let (pool, shared, ended) = (pool.clone(), shared.clone(), schedule_ended.clone());
@@ -162,8 +168,12 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         health.stop(false).await;
     }
     schedule_result.context("the probe thread failed")?;
-    if left > 0 {
-        return Err(anyhow!("postgres is away: {left} results could not be written and are lost"));
+    if left.on_disk > 0 {
+        let place = spool.unwrap_or_default();
+        info!(results = left.on_disk, "not written yet, and kept in {place} for the next worker there");
+    }
+    if left.in_memory > 0 {
+        return Err(anyhow!("postgres is away: {} results could not be written and are lost", left.in_memory));
     }
     Ok(())
 }
@@ -311,6 +321,7 @@ async fn report(
         report.in_flight = i32::try_from(shared.stats.in_flight()).unwrap_or(i32::MAX);
         report.config_digest = in_use.digest().cast_signed();
         report.config_error = in_use.error();
+        report.spool_depth = i64::try_from(shared.intake.spool_depth()).unwrap_or(i64::MAX);
         report.queue_depth = i64::try_from(shared.intake.depth()).unwrap_or(i64::MAX);
         let written = tokio::time::timeout(Duration::from_secs(2), write_report(pool, &report)).await;
         ready.set(matches!(written, Ok(Ok(()))));

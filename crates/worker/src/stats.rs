@@ -32,6 +32,11 @@ pub struct Stats {
     flush: Histogram,
     flush_failures: IntCounter,
     given_up: IntCounter,
+    spool_depth: IntGauge,
+    spool_usable: IntGauge,
+    spool_failures: IntCounter,
+    spool_bad: IntCounter,
+    spool_dropped: IntCounter,
     shards: IntGauge,
     newest_epoch: IntGauge,
     leases_taken: IntCounter,
@@ -62,6 +67,11 @@ impl Default for Stats {
             flush: make.histogram("flush_seconds", "Time to write a batch of results to Postgres", &FLUSH_BOUNDS),
             flush_failures: make.counter("flush_failures_total", "Batches that Postgres did not take; they are kept"),
             given_up: make.counter("given_up_total", "Results that did not fit while Postgres was away"),
+            spool_depth: make.gauge("spool_depth", "Results on disk that wait for Postgres"),
+            spool_usable: make.gauge("spool_usable", "Whether results can go to disk: 1, or 0"),
+            spool_failures: make.counter("spool_failures_total", "Times that the spool could not be written or read"),
+            spool_bad: make.counter("spool_bad_records_total", "Records of the spool that were skipped"),
+            spool_dropped: make.counter("spool_dropped_total", "Results that the full spool gave up, the oldest"),
             shards: make.gauge("shards", "Shards held, of 256 in all"),
             newest_epoch: make.gauge("lease_epoch", "Largest epoch among the leases held"),
             leases_taken: make.counter("leases_taken_total", "Shards taken from nobody or from another worker"),
@@ -167,6 +177,26 @@ impl Stats {
         self.given_up.inc_by(results);
     }
 
+    /// Notes whether the spool can be used.
+    pub fn set_spool_usable(&self, usable: bool) {
+        self.spool_usable.set(i64::from(usable));
+    }
+
+    /// Counts a time that the spool could not be used.
+    pub fn spool_failed(&self) {
+        self.spool_failures.inc();
+    }
+
+    /// Counts records of the spool that were skipped.
+    pub fn add_spool_bad(&self, records: u64) {
+        self.spool_bad.inc_by(records);
+    }
+
+    /// Counts results that the full spool gave up.
+    pub fn add_spool_dropped(&self, results: u64) {
+        self.spool_dropped.inc_by(results);
+    }
+
     /// Notes what is held, and how much of it is new.
     pub fn set_leases(&self, shards: usize, newest_epoch: i64, taken: usize) {
         self.shards.set(whole(shards));
@@ -194,12 +224,13 @@ impl Stats {
         self.max_lag_us.swap(0, Ordering::Relaxed)
     }
 
-    /// Everything in Prometheus' text format; `queue_depth` results wait in memory.
+    /// Everything in Prometheus' text format; so many results wait in memory and on disk.
     ///
     /// # Errors
     /// None that is known: the names and labels are valid.
-    pub fn text(&self, queue_depth: usize, pool: &store::PgPool) -> prometheus::Result<String> {
+    pub fn text(&self, queue_depth: usize, spool_depth: usize, pool: &store::PgPool) -> prometheus::Result<String> {
         self.queue_depth.set(whole(queue_depth));
+        self.spool_depth.set(whole(spool_depth));
         self.pool_open.set(i64::from(pool.size()));
         self.pool_idle.set(whole(pool.num_idle()));
         TextEncoder::new().encode_to_string(&self.registry.gather())

@@ -80,6 +80,11 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         "lookout_lease_epoch 9",
         "lookout_leases_taken_total 3",
         "lookout_queue_depth 1",
+        "lookout_spool_depth 0",
+        "lookout_spool_usable 0",
+        "lookout_spool_dropped_total 0",
+        "lookout_spool_failures_total 0",
+        "lookout_spool_bad_records_total 0",
         "lookout_pool_connections 0",
         "lookout_pool_idle_connections 0",
     ] {

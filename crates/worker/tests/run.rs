@@ -18,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 use worker::Config;
 use worker::housekeeping::Retention;
 use worker::plan::Limits;
-use worker::recorder::{self, Intake};
-use worker::stats::Stats;
+use worker::recorder::{Intake, Left, Recorder};
 
 fn target(server: &FaultServer, path: &str) -> TargetSpec {
     TargetSpec {
@@ -46,6 +45,8 @@ impl Running {
             sources: vec![Source::Env, Source::File],
             limits: Limits::for_total(100),
             max_buffered: 100_000,
+            spool: None,
+            spool_max: 100_000,
             listen: None,
             retention: Retention::default(),
             api_targets: common::Reach::default(),
@@ -303,12 +304,16 @@ fn up(target: i32, second: i64) -> Check {
     }
 }
 
+fn recorder(pool: &PgPool, intake: Arc<Intake>) -> Recorder {
+    Recorder { pool: pool.clone(), worker_id: "w".to_owned(), intake, stats: Arc::default(), keeper: None }
+}
+
 #[tokio::test]
 async fn what_does_not_fit_in_memory_becomes_a_gap_and_the_newest_stay() {
     let db = TestDb::new().await;
     let now = chrono::Utc::now().timestamp();
     store::partitions::ensure_around(&db.pool, chrono::Utc::now()).await.unwrap();
-    let intake = Intake::new(10);
+    let intake = Arc::new(Intake::new(10));
     for second in 0..30 {
         intake.push(up(1, now + second));
     }
@@ -316,8 +321,8 @@ async fn what_does_not_fit_in_memory_becomes_a_gap_and_the_newest_stay() {
     assert_eq!(intake.oldest_us(), Some(now * 1_000_000));
     let stop = CancellationToken::new();
     stop.cancel();
-    let left = recorder::run(db.pool.clone(), "w", &intake, &Stats::default(), stop, Duration::from_secs(20)).await;
-    assert_eq!((left, count(&db.pool, "true").await), (0, 10));
+    let left = recorder(&db.pool, intake).run(stop, Duration::from_secs(20)).await;
+    assert_eq!((left, count(&db.pool, "true").await), (Left::default(), 10));
     let (from, to): (i64, i64) = sqlx::query_as(
         "select extract(epoch from from_at)::int8, ceil(extract(epoch from to_at))::int8 from gap where reason = 'overflow'",
     )
@@ -339,6 +344,6 @@ async fn a_stop_without_postgres_says_how_much_is_lost() {
     intake.push(up(1, 1));
     let stop = CancellationToken::new();
     stop.cancel();
-    let left = recorder::run(pool, "w", &intake, &Stats::default(), stop, Duration::from_millis(300)).await;
-    assert_eq!(left, 1);
+    let left = recorder(&pool, intake).run(stop, Duration::from_millis(300)).await;
+    assert_eq!(left, Left { in_memory: 1, on_disk: 0 });
 }

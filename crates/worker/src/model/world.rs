@@ -1,6 +1,7 @@
 //! Workers, their fates and one Postgres, a tenth of a second at a time.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,8 +15,10 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
+use store::batches::{self, Gap};
 use store::testing::TestDb;
-use store::{batches, partitions, rollups, targets, workers};
+use store::{partitions, rollups, targets, workers};
+use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, advance, sleep};
@@ -26,15 +29,19 @@ use crate::clock::Clock;
 use crate::leases::{self, Leases, Roster, Standing, State};
 use crate::plan::Limits;
 use crate::probe::{Prepared, Probe, Probed};
-use crate::recorder::{self, Intake};
+use crate::recorder::{self, FLUSH_ROWS, Intake, Keeper};
 use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
+use crate::spool::{KeyHash, SpoolSettings};
 
 /// 20 s before an hour is over, so that roll-ups of that hour meet late results.
 pub(super) const BEGIN_US: i64 = 1_795_262_380_000_000;
 
 /// How far time moves at once.
 const TICK: Duration = Duration::from_millis(100);
+
+/// Results on disk, at most.
+const SPOOL_MAX: usize = 60;
 
 /// On a clean stop, probes under way get this long.
 const GRACE: Duration = Duration::from_secs(4);
@@ -85,6 +92,8 @@ pub(super) enum Action {
     Silence {
         seconds: u64,
     },
+    /// A bit of what lies on disk is not what it was.
+    HarmSpool,
     /// Hours and days are rolled up.
     KeepHouse,
 }
@@ -181,6 +190,7 @@ impl Probe for Oracle {
 struct Worker {
     name: String,
     leases: Leases,
+    keeper: Keeper,
     state: State,
     standing: watch::Sender<Standing>,
     schedule: Schedule<Oracle>,
@@ -215,7 +225,10 @@ pub(super) struct World {
     places: usize,
     workers: Vec<Worker>,
     born: usize,
-    /// Results of dead workers, and when they come.
+    /// Where all of them keep what they cannot write: small, so that it overflows now and then.
+    spool: SpoolSettings,
+    _directory: TempDir,
+    /// What comes from elsewhere of dead workers, and when.
     spools: Vec<(Instant, Vec<Check>)>,
     chance: Arc<Mutex<StdRng>>,
     started: Arc<Mutex<Vec<(usize, i64)>>>,
@@ -223,6 +236,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn new(database: &Database, scenario: &Scenario) -> Self {
+        let directory = TempDir::new().unwrap();
         let clock = Clock::starting_at(BEGIN_US);
         let pool = database.pool(&clock);
         sqlx::raw_sql(
@@ -240,6 +254,7 @@ impl World {
         sqlx::query("update target set due_since = clock_timestamp()").execute(&pool).await.unwrap();
         let due = specs.iter().zip(&applied.placed).map(|(spec, placed)| Due {
             target_id: placed.target_id,
+            key: KeyHash::of(&spec.key),
             shard: Shard::of(&spec.key),
             grid: spec.grid(),
             timeout: spec.timeout,
@@ -254,6 +269,8 @@ impl World {
             places: scenario.places,
             workers: Vec::new(),
             born: 0,
+            spool: SpoolSettings { directory: directory.path().to_owned(), max: SPOOL_MAX },
+            _directory: directory,
             spools: Vec::new(),
             chance: Arc::new(Mutex::new(StdRng::seed_from_u64(scenario.seed))),
             started: Arc::default(),
@@ -286,6 +303,7 @@ impl World {
                 advance(Duration::from_secs(seconds)).await;
                 self.start().await;
             }
+            Action::HarmSpool => self.harm_spool(),
             Action::KeepHouse => {
                 // As if the hour had been over for long.
                 let now = self.now() + chrono::TimeDelta::minutes(10);
@@ -334,6 +352,7 @@ impl World {
         let now = Instant::now();
         self.workers.push(Worker {
             name,
+            keeper: Keeper::new(self.spool.clone(), leases.targets.names()),
             leases,
             state: State::default(),
             standing,
@@ -381,13 +400,32 @@ impl World {
         }
     }
 
+    fn harm_spool(&mut self) {
+        let folders = std::fs::read_dir(&self.spool.directory).into_iter().flatten().flatten();
+        let mut files: Vec<_> = folders
+            .flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten())
+            .map(|file| file.path())
+            .filter(|path| path.metadata().unwrap().len() > 0)
+            .collect();
+        files.sort();
+        let mut chance = self.chance.lock().unwrap();
+        for path in files {
+            let file = std::fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+            let at = chance.random_range(0..file.metadata().unwrap().len());
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            byte[0] ^= 1 << chance.random_range(0..8);
+            file.write_all_at(&byte, at).unwrap();
+        }
+    }
+
     fn crash(&mut self, worker: usize, spooled_s: Option<u64>) {
         if self.workers.is_empty() {
             return;
         }
         let worker = self.workers.remove(worker % self.workers.len());
         if let Some(late) = spooled_s {
-            let (checks, _) = worker.leases.shared.intake.take();
+            let checks = worker.leases.shared.intake.take();
             self.spools.push((Instant::now() + Duration::from_secs(late), checks));
         }
     }
@@ -440,7 +478,11 @@ impl World {
         // A lease runs out, a last holder's time to finish is over, the longest interval passes.
         for _ in 0..400 {
             self.run(1).await;
-            if self.spools.is_empty() && self.complete_until().await.values().all(|until| *until >= wanted) {
+            let on_disk: usize = self.workers.iter().map(|worker| worker.leases.shared.intake.spool_depth()).sum();
+            if self.spools.is_empty()
+                && on_disk == 0
+                && self.complete_until().await.values().all(|until| *until >= wanted)
+            {
                 return;
             }
         }
@@ -514,11 +556,11 @@ impl Worker {
         if self.paused_until > Instant::now() {
             return;
         }
-        let (order, listens, delay) = {
+        let (order, listens, delay, adopts) = {
             let mut chance = chance.lock().unwrap();
             let mut order = [0, 1, 2];
             order.shuffle(&mut *chance);
-            (order, chance.random(), chance.random_range(2..10) * TICK)
+            (order, chance.random(), chance.random_range(2..10) * TICK, chance.random_bool(0.05))
         };
         for task in order {
             match task {
@@ -526,13 +568,13 @@ impl Worker {
                 1 if self.leaves_at.is_none() && self.next_round <= Instant::now() => self.round().await,
                 2 if self.next_flush <= Instant::now() => {
                     self.next_flush = Instant::now() + delay;
-                    self.flush(expected).await;
+                    self.flush(expected, adopts).await;
                 }
                 _ => {}
             }
         }
         if self.is_wound_down() {
-            self.flush(expected).await;
+            self.flush(expected, false).await;
         }
     }
 
@@ -543,7 +585,9 @@ impl Worker {
 
     fn is_gone(&self) -> bool {
         let gives_up = |at: Instant| at + WRITE_GRACE <= Instant::now();
-        self.is_wound_down() && (self.leases.shared.intake.is_empty() || self.leaves_at.is_some_and(gives_up))
+        let Shared { intake, .. } = &self.leases.shared;
+        let is_done = intake.is_empty() && intake.spool_depth() == 0;
+        self.is_wound_down() && (is_done || self.leaves_at.is_some_and(gives_up))
     }
 
     /// News of the leases may come before or after what is due is looked at.
@@ -589,6 +633,7 @@ impl Worker {
             unknown: 0,
             in_flight: 0,
             queue_depth: 0,
+            spool_depth: 0,
             config_digest: 1,
             config_error: None,
         };
@@ -597,17 +642,47 @@ impl Worker {
     }
 
     /// As the recorder does, and tells what was committed.
-    async fn flush(&mut self, expected: &mut Expected) {
-        let intake = &self.leases.shared.intake;
-        let (checks, gaps) = intake.take();
-        if self.cut_until > Instant::now() || checks.is_empty() && gaps.is_empty() {
+    async fn flush(&mut self, expected: &mut Expected, adopts: bool) {
+        let Shared { intake, stats, .. } = &self.leases.shared;
+        let is_cut = self.cut_until > Instant::now();
+        if is_cut && !intake.is_behind() && !intake.take().is_empty() {
+            intake.not_written();
+        }
+        self.keeper.keep(intake, stats, adopts, adopts).unwrap();
+        if is_cut {
             return;
         }
-        recorder::flush(&self.leases.pool, &self.name, &checks, &gaps).await.unwrap();
-        expected.deliver(&checks);
-        if !std::mem::take(&mut self.lose_flush) {
+        let gaps = intake.gaps();
+        if intake.is_behind() {
+            if let Some(batch) = self.keeper.next(FLUSH_ROWS).unwrap() {
+                let checks = self.keeper.placed(&batch);
+                self.store(&checks, &gaps).await;
+                expected.deliver(&checks);
+                if !std::mem::take(&mut self.lose_flush) {
+                    intake.gaps_written(&gaps);
+                    self.keeper.done(&batch, intake, stats);
+                }
+                return;
+            }
+            if !intake.catches_up() {
+                return;
+            }
+        }
+        let checks = intake.take();
+        if !checks.is_empty() || !gaps.is_empty() {
+            self.store(&checks, &gaps).await;
+            expected.deliver(&checks);
+        }
+        if std::mem::take(&mut self.lose_flush) {
+            intake.not_written();
+        } else {
             intake.written(&gaps);
         }
+    }
+
+    async fn store(&self, checks: &[Check], gaps: &[Gap]) {
+        let mut connection = self.leases.pool.acquire().await.unwrap();
+        recorder::flush(&mut connection, &self.leases.pool, &self.name, checks, gaps).await.unwrap();
     }
 }
 

@@ -1,0 +1,256 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+use common::{Cause, Outcome, Phases, Slot, TargetId};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+fn settings(directory: &TempDir, max: usize) -> SpoolSettings {
+    SpoolSettings { directory: directory.path().join("spool"), max }
+}
+
+/// Result number `n`, every seventh with a detail of some length.
+fn result(n: usize) -> (KeyHash, Check) {
+    let n_i64 = n as i64;
+    let failed = n % 7 == 3;
+    let check = Check {
+        target_id: TargetId(n as i32 % 50),
+        slot: Slot(n_i64 * 1_000),
+        started_us: (n % 5 != 0).then_some(n_i64 * 1_000 + 17),
+        outcome: if failed { Outcome::Down(Cause::Assertion) } else { Outcome::Up },
+        code: Some(200),
+        elapsed_us: Some(n as u32),
+        phases: Phases { dns_us: None, connect_us: Some(4), first_byte_us: Some(0) },
+        detail: failed.then(|| Arc::from("é saw this".repeat(1 + n % 12))),
+    };
+    (KeyHash(n as u64 % 50), check)
+}
+
+fn stored((key, check): (KeyHash, Check)) -> Stored {
+    Stored { key, check: Check { target_id: TargetId(0), ..check } }
+}
+
+/// Everything there is, taken out.
+fn drain(spool: &mut Spool) -> (Vec<Stored>, usize) {
+    let (mut results, mut bad) = (Vec::new(), 0);
+    while let Some(batch) = spool.next(37).unwrap() {
+        spool.done(&batch);
+        bad += batch.bad;
+        results.extend(batch.results);
+    }
+    assert_eq!(spool.depth(), 0);
+    (results, bad)
+}
+
+fn append(spool: &mut Spool, range: std::ops::Range<usize>) -> Appended {
+    let appended = spool.append(&range.map(result).collect::<Vec<_>>());
+    assert!(appended.error.is_none(), "{:?}", appended.error);
+    appended
+}
+
+/// The files of results in all folders.
+fn all_files(directory: &TempDir) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(directory.path().join("spool")).unwrap();
+    folders.flat_map(|folder| files(&folder.unwrap().path()).unwrap()).collect()
+}
+
+#[test]
+fn what_goes_in_comes_out_in_order_and_leaves_nothing_behind() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 1_000)).unwrap();
+    assert!(spool.next(10).unwrap().is_none());
+    append(&mut spool, 0..300);
+    assert_eq!((spool.depth(), spool.oldest_us()), (300, Some(0)));
+    let first = spool.next(10).unwrap().unwrap();
+    // Until it is told, the same comes again.
+    assert_eq!(spool.next(10).unwrap().unwrap().results, first.results);
+    append(&mut spool, 300..400);
+    let (results, bad) = drain(&mut spool);
+    assert_eq!((results, bad), ((0..400).map(|n| stored(result(n))).collect(), 0));
+    assert_eq!((all_files(&directory), spool.oldest_us()), (vec![], None));
+    append(&mut spool, 400..401);
+    assert_eq!(drain(&mut spool).0, [stored(result(400))]);
+}
+
+#[test]
+fn beyond_its_bound_the_oldest_go_and_are_told() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+    let mut dropped = Vec::new();
+    for n in 0..40 {
+        dropped.extend(append(&mut spool, n * 50..(n + 1) * 50).dropped);
+    }
+    assert!(spool.depth() > 200 && dropped.len() + spool.depth() == 2_000, "{} on disk", spool.depth());
+    let bytes: u64 = all_files(&directory).iter().map(|path| path.metadata().unwrap().len()).sum();
+    // Give or take what an assertion saw.
+    assert!(bytes <= 410 * 64, "{bytes}");
+    dropped.extend(drain(&mut spool).0);
+    assert_eq!(dropped, (0..2_000).map(|n| stored(result(n))).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_dead_process_left_is_read_by_the_next_and_what_the_living_have_is_not() {
+    let directory = TempDir::new().unwrap();
+    let mut first = Spool::open(settings(&directory, 1_000)).unwrap();
+    let mut second = Spool::open(settings(&directory, 1_000)).unwrap();
+    append(&mut first, 0..30);
+    append(&mut second, 30..60);
+    let mut third = Spool::open(settings(&directory, 1_000)).unwrap();
+    assert_eq!((third.depth(), third.take_over_orphans()), (0, 0));
+    drop(second);
+    assert_eq!((third.take_over_orphans(), third.take_over_orphans()), (30, 0));
+    append(&mut third, 60..90);
+    drop(first);
+    assert_eq!(third.take_over_orphans(), 30);
+    // The oldest first, whoever wrote them; and they are nobody's slots to wait for.
+    assert_eq!(third.oldest_us(), Some(60_000));
+    assert_eq!(drain(&mut third).0, (0..90).map(|n| stored(result(n))).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_batch_that_was_dropped_meanwhile_takes_nothing_else_along() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 80)).unwrap();
+    append(&mut spool, 0..40);
+    let batch = spool.next(5).unwrap().unwrap();
+    append(&mut spool, 40..120);
+    spool.done(&batch);
+    let left = drain(&mut spool).0;
+    assert_eq!(left.last(), Some(&stored(result(119))));
+    assert!(left.len() >= 40, "{}", left.len());
+}
+
+#[test]
+fn only_we_may_read_it_and_no_key_is_in_it() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 80)).unwrap();
+    let key = "https://example.org/?token=canary-secret";
+    assert_eq!(spool.append(&[(KeyHash::of(key), result(1).1)]).count, 1);
+    let [file] = &all_files(&directory)[..] else { panic!("one file") };
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(directory.path().join("spool").metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    let bytes = std::fs::read(file).unwrap();
+    assert!(!bytes.windows(6).any(|bytes| b"canary-secret example.org".windows(6).any(|part| part == bytes)));
+}
+
+#[test]
+fn a_directory_that_cannot_be_is_an_error_and_no_panic() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("spool"), "a file").unwrap();
+    assert!(Spool::open(settings(&directory, 10)).is_err());
+}
+
+#[test]
+fn a_file_that_is_gone_is_given_up_after_a_while_and_the_rest_goes_on() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 800)).unwrap();
+    append(&mut spool, 0..250);
+    let files = all_files(&directory);
+    std::fs::remove_file(&files[0]).unwrap();
+    let batch = loop {
+        if let Ok(batch) = spool.next(10) {
+            break batch.unwrap();
+        }
+    };
+    assert!(batch.results.is_empty() && batch.bad > 0);
+    assert_eq!(batch.suspect.map(|(first, _)| first), Some(0));
+    spool.done(&batch);
+    assert_eq!(drain(&mut spool).0.len() + batch.bad, 250);
+}
+
+#[derive(Debug, Clone)]
+enum Harm {
+    Flip { byte: prop::sample::Index, bit: u8 },
+    Truncate { to: prop::sample::Index },
+    Zero { from: prop::sample::Index, len: u8 },
+}
+
+fn harm() -> impl Strategy<Value = Harm> {
+    prop_oneof![
+        3 => (any::<prop::sample::Index>(), 0u8..8).prop_map(|(byte, bit)| Harm::Flip { byte, bit }),
+        1 => any::<prop::sample::Index>().prop_map(|to| Harm::Truncate { to }),
+        1 => (any::<prop::sample::Index>(), any::<u8>()).prop_map(|(from, len)| Harm::Zero { from, len }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_to_bytes_the_other_results_come_out_as_they_were(
+        count in 1usize..200,
+        harms in prop::collection::vec((any::<prop::sample::Index>(), harm()), 0..6),
+        by_another in any::<bool>(),
+    ) {
+        let directory = TempDir::new().unwrap();
+        let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+        append(&mut spool, 0..count);
+        let files = all_files(&directory);
+        // Cells that are hit, by file.
+        let mut hit: Vec<Vec<bool>> = Vec::new();
+        let mut contents: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+        let whole = contents.clone();
+        for (file, harm) in &harms {
+            let bytes = &mut contents[file.index(files.len())];
+            if bytes.is_empty() {
+                continue;
+            }
+            match harm {
+                Harm::Flip { byte, bit } => {
+                    let at = byte.index(bytes.len());
+                    bytes[at] ^= 1 << bit;
+                }
+                Harm::Truncate { to } => bytes.truncate(to.index(bytes.len())),
+                Harm::Zero { from, len } => {
+                    let from = from.index(bytes.len());
+                    let to = (from + usize::from(*len)).min(bytes.len());
+                    bytes[from..to].fill(0);
+                }
+            }
+        }
+        for ((file, bytes), whole) in files.iter().zip(&contents).zip(&whole) {
+            std::fs::write(file, bytes).unwrap();
+            // Ours are read with nothings at the end of a file that has become shorter; of others, whole ones.
+            let mut seen = bytes.clone();
+            seen.resize(if by_another { bytes.len() / 64 * 64 } else { whole.len() }, 0);
+            let cells = whole.chunks(64).enumerate();
+            hit.push(cells.map(|(n, cell)| seen.get(n * 64..(n + 1) * 64) != Some(cell)).collect());
+        }
+        if by_another {
+            drop(spool);
+            spool = Spool::open(settings(&directory, 400)).unwrap();
+        }
+
+        // The results whose first cell is as it was, in order; details may be shorter where theirs is not.
+        let mut expected = Vec::new();
+        let mut lost = 0;
+        let mut cells = hit.iter().flatten();
+        for n in 0..count {
+            let (key, check) = result(n);
+            let is_hit = *cells.next().unwrap();
+            let details = check.detail.as_deref().map_or(0, |text| text.len().div_ceil(53));
+            let detail_hit = (0..details).filter(|_| *cells.next().unwrap()).count() > 0;
+            if is_hit {
+                lost += 1;
+            } else {
+                expected.push((stored((key, check)), detail_hit));
+            }
+        }
+        let (found, bad) = drain(&mut spool);
+        prop_assert_eq!(found.len(), expected.len());
+        for (found, (expected, detail_hit)) in found.iter().zip(&expected) {
+            if *detail_hit {
+                let without = |stored: &Stored| Check { detail: None, ..stored.check.clone() };
+                prop_assert_eq!(without(found), without(expected));
+            } else {
+                prop_assert_eq!(found, expected);
+            }
+        }
+        // A tail that is missing for the next process cannot be counted by it.
+        if !by_another {
+            prop_assert!(bad >= lost, "{} lost and {} counted", lost, bad);
+        }
+    }
+}
