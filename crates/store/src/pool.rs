@@ -8,6 +8,9 @@ use sqlx::{ConnectOptions, Connection, PgPool, Row};
 
 use crate::StoreError;
 
+/// A connection that comes back and says nothing for so long is closed.
+const RETURN_DEADLINE: Duration = Duration::from_secs(2);
+
 /// How a process uses its connections.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
@@ -24,14 +27,19 @@ pub struct PoolSettings {
 }
 
 impl PoolSettings {
-    /// For the worker: few connections, plans kept.
+    /// For what a worker does every second: few connections, plans kept. What writes results has
+    /// [one of its own](crate::line).
     pub const WORKER: Self = Self {
         application: "lookout worker",
-        max_connections: 5,
+        max_connections: 2,
         acquire_timeout: Duration::from_secs(3),
-        statement_timeout: Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(5),
         custom_plans: false,
     };
+
+    /// For what takes its time: lists of targets, incidents, keeping house.
+    pub const KEEPER: Self =
+        Self { application: "lookout keeper", statement_timeout: Duration::from_secs(60), ..Self::WORKER };
 
     /// For the api: answers 503 within a second when Postgres is away.
     pub const API: Self = Self {
@@ -53,6 +61,14 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name(settings.application)
         .options([("statement_timeout", statement_timeout.as_str()), ("plan_cache_mode", plans), ("timezone", "UTC")])
+        // The server's end of a connection: it lets go of what we held when we are gone without a word. On
+        // our end the driver sets nothing of the kind; there everything has a deadline.
+        .options([
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "3"),
+            ("tcp_user_timeout", "10000"),
+        ])
         .log_statements(tracing::log::LevelFilter::Off)
         .log_slow_statements(tracing::log::LevelFilter::Off, Duration::from_secs(2));
     Ok(PgPoolOptions::new()
@@ -61,6 +77,13 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
         // Asks more than a ping would, and costs as much.
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(is_outside_transactions(connection)))
+        // The pool asks a connection that comes back, too, and would wait for that without an end.
+        .after_release(|connection, _| {
+            Box::pin(async {
+                let asked = tokio::time::timeout(RETURN_DEADLINE, is_outside_transactions(connection)).await;
+                asked.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            })
+        })
         .connect_lazy_with(options))
 }
 

@@ -8,6 +8,7 @@ use clap::Args;
 use common::{Reach, ServiceSpec, Source, TargetSpec};
 use settings::{ConfigFile, DatabaseArgs, Problems, ReachArgs, TargetArgs, TargetList};
 
+use crate::fair::Canaries;
 use crate::housekeeping::Retention;
 use crate::plan::Limits;
 use crate::spool::{self, SpoolSettings};
@@ -33,6 +34,10 @@ pub struct ProbeArgs {
     /// Results kept on disk while Postgres is away, 64 bytes each [default: 1000000]
     #[arg(long, env = "SPOOL_MAX", value_name = "N")]
     pub spool_max: Option<String>,
+
+    /// Servers that tell whether our own network works, like 192.0.2.1:443, or off [default: the name servers of this machine]
+    #[arg(long, env = "CANARIES", value_name = "SERVERS")]
+    pub canaries: Option<String>,
 
     /// How long each check is kept, in days [default: 30]
     #[arg(long, env = "RETENTION_CHECKS", value_name = "DAYS")]
@@ -90,6 +95,8 @@ pub struct Config {
     pub spool: Option<SpoolSettings>,
     /// Results kept on disk at most.
     pub spool_max: usize,
+    /// Who tells whether our own network works.
+    pub canaries: Canaries,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
     /// How long what is kept.
@@ -133,6 +140,8 @@ pub struct ProbeSettings {
     pub max_buffered: usize,
     /// Results kept on disk at most.
     pub spool_max: usize,
+    /// Who tells whether our own network works.
+    pub canaries: Canaries,
     /// Where health is served.
     pub listen: Option<SocketAddr>,
     /// How long what is kept.
@@ -160,10 +169,15 @@ impl ProbeArgs {
                 .map_err(|_| problems.value("WORKER_ADDR", "--worker-addr", raw, "is no address like 127.0.0.1:8081"))
                 .ok()
         });
+        let canaries = Canaries::parse(self.canaries.as_deref()).unwrap_or_else(|problem| {
+            problems.line(format!("CANARIES (--canaries): {problem}"));
+            Canaries::Nobody
+        });
         (problems.len() == before).then(|| ProbeSettings {
             limits: Limits::for_total(total),
             max_buffered,
             spool_max,
+            canaries,
             listen,
             retention,
         })
@@ -200,7 +214,7 @@ fn days(problems: &mut Problems, variable: &str, flag: &str, raw: Option<&str>, 
 impl Config {
     /// Puts a configuration together. `None` when its parts do not fit each other, which is noted.
     pub fn new(database_url: String, list: TargetList, probes: ProbeSettings, problems: &mut Problems) -> Option<Self> {
-        let ProbeSettings { limits, max_buffered, spool_max, listen, retention } = probes;
+        let ProbeSettings { limits, max_buffered, spool_max, canaries, listen, retention } = probes;
         if let Some(problem) = longest_window(&list.services, retention) {
             problems.line(problem);
             return None;
@@ -217,6 +231,7 @@ impl Config {
             max_buffered,
             spool: None,
             spool_max,
+            canaries,
             listen,
             retention,
             api_targets: Reach::default(),
@@ -268,6 +283,7 @@ mod tests {
             workers_count: None,
             max_buffered: None,
             spool_max: None,
+            canaries: None,
             retention_checks: None,
             retention_minutes: None,
             retention_hours: None,

@@ -66,6 +66,9 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
     if health.ready.get() {
         // A worker with an old configuration does its work: nobody should send it away.
         match health.in_use.error() {
+            None if health.stats.is_offline() => {
+                HttpResponse::Ok().body("ready, but offline: our own network or name server is gone\n")
+            }
             None if health.intake.spool_depth() > 0 => {
                 HttpResponse::Ok().body(format!("ready, writing {} results from disk\n", health.intake.spool_depth()))
             }

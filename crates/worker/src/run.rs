@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::fair::{Canaries, Fair};
 use crate::health::{self, Health, Ready};
 use crate::leases::{Leases, Roster, Standing};
 use crate::plan::Limits;
@@ -49,6 +50,8 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let worker_id = worker_id();
     let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
+        .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
+    let keeping = pool::lazy(&config.database_url, &PoolSettings::KEEPER)
         .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
     let (stats, intake) = (Arc::new(Stats::default()), Arc::new(Intake::new(config.max_buffered)));
     let (ready, in_use) = (Ready::default(), InUse::default());
@@ -88,7 +91,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         config_digest: config.digest.cast_signed(),
         config_error: None,
     };
-    let prepared = until(&stop, prepare(&pool, &config, &first_report)).await;
+    let prepared = until(&stop, prepare(&keeping, &config, &first_report)).await;
     let Some((applied, posted)) = prepared.transpose()? else { return Ok(()) };
     say_applied(&config, &applied);
 
@@ -114,14 +117,15 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     }
     let list = probed.into_iter().map(|(placed, target)| (placed.target_id, target.clone())).collect();
     let housekeeping = {
-        let (pool, retention, standing) = (pool.clone(), config.retention, standing.clone());
+        let (pool, retention, standing) = (keeping.clone(), config.retention, standing.clone());
         let clock = shared.clock.clone();
         let now = move || common::target::micros_to_utc(clock.now_us());
         tokio::spawn(housekeeping::run(pool, retention, standing, now, stop.clone()))
     };
-    let folding = tokio::spawn(incidents::run(pool.clone(), standing.clone(), stop.clone()));
+    let folding = tokio::spawn(incidents::run(keeping.clone(), standing.clone(), stop.clone()));
     let (changes, changed) = mpsc::unbounded_channel();
-    let schedule = start_schedule(&shared, limits, config.api_targets, list, (standing, changed), stop.clone())?;
+    let network = (config.api_targets, config.canaries);
+    let schedule = start_schedule(&shared, limits, network, list, (standing, changed), stop.clone())?;
 
     // The recorder outlives the schedule: the last results need it.
     let schedule_ended = CancellationToken::new();
@@ -130,7 +134,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
     let reloader = Reloader {
         file: config.file,
-        pool: pool.clone(),
+        pool: keeping,
         worker_id: worker_id.clone(),
         sources: config.sources,
         retention: config.retention,
@@ -272,7 +276,7 @@ async fn anchored_clock(pool: &PgPool) -> Result<Clock, StoreError> {
 fn start_schedule(
     shared: &Shared,
     limits: Limits,
-    api_targets: common::Reach,
+    (api_targets, canaries): (common::Reach, Canaries),
     list: Vec<(common::TargetId, common::TargetSpec)>,
     (standing, changes): (watch::Receiver<Standing>, mpsc::UnboundedReceiver<Change>),
     stop: CancellationToken,
@@ -294,6 +298,7 @@ fn start_schedule(
                     return;
                 }
             };
+            let prober = Fair::new(prober, canaries, Arc::clone(&shared.stats));
             Schedule::new(shared, prober, limits, list, standing, changes).run(stop, PROBE_GRACE).await;
         });
         let _ = ended_sender.send(());

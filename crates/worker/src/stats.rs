@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::Outcome;
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Counter, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
 /// Targets with a latency histogram of their own, at most: 14 series each.
@@ -32,6 +32,8 @@ pub struct Stats {
     flush: Histogram,
     flush_failures: IntCounter,
     given_up: IntCounter,
+    offline: IntGauge,
+    stalled: Counter,
     spool_depth: IntGauge,
     spool_usable: IntGauge,
     spool_failures: IntCounter,
@@ -67,6 +69,8 @@ impl Default for Stats {
             flush: make.histogram("flush_seconds", "Time to write a batch of results to Postgres", &FLUSH_BOUNDS),
             flush_failures: make.counter("flush_failures_total", "Batches that Postgres did not take; they are kept"),
             given_up: make.counter("given_up_total", "Results that did not fit while Postgres was away"),
+            offline: make.gauge("offline", "Whether our own network or name server is gone: 1, or 0"),
+            stalled: make.add(Counter::new("stalled_seconds_total", "Time that the probing thread stood still")),
             spool_depth: make.gauge("spool_depth", "Results on disk that wait for Postgres"),
             spool_usable: make.gauge("spool_usable", "Whether results can go to disk: 1, or 0"),
             spool_failures: make.counter("spool_failures_total", "Times that the spool could not be written or read"),
@@ -175,6 +179,21 @@ impl Stats {
     /// Counts results that were given up.
     pub fn add_given_up(&self, results: u64) {
         self.given_up.inc_by(results);
+    }
+
+    /// Notes whether our own network is gone.
+    pub fn set_offline(&self, offline: bool) {
+        self.offline.set(i64::from(offline));
+    }
+
+    /// Whether our own network is gone.
+    pub fn is_offline(&self) -> bool {
+        self.offline.get() != 0
+    }
+
+    /// Adds time that the probing thread stood still.
+    pub fn add_stalled(&self, time: Duration) {
+        self.stalled.inc_by(time.as_secs_f64());
     }
 
     /// Notes whether the spool can be used.

@@ -80,6 +80,8 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         "lookout_lease_epoch 9",
         "lookout_leases_taken_total 3",
         "lookout_queue_depth 1",
+        "lookout_offline 0",
+        "lookout_stalled_seconds_total 0",
         "lookout_spool_depth 0",
         "lookout_spool_usable 0",
         "lookout_spool_dropped_total 0",

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use worker::Config;
+use worker::fair::Canaries;
 use worker::housekeeping::Retention;
 use worker::plan::Limits;
 use worker::recorder::{Intake, Left, Recorder};
@@ -47,6 +48,7 @@ impl Running {
             max_buffered: 100_000,
             spool: None,
             spool_max: 100_000,
+            canaries: Canaries::Nobody,
             listen: None,
             retention: Retention::default(),
             api_targets: common::Reach::default(),
@@ -224,7 +226,7 @@ async fn a_worker_starts_before_the_schema_and_waits_for_it() {
     let running = Running::start(&db.url, vec![target(&server, "/ok")]);
     // Nothing to see yet but patience: it has connected and found no tables.
     eventually("a connection", async || {
-        let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'lookout worker'";
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'lookout keeper'";
         sqlx::query_scalar::<_, i64>(sql).fetch_one(&db.pool).await.unwrap() > 0
     })
     .await;

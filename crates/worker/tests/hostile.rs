@@ -1,0 +1,155 @@
+//! Targets that mean harm cost their timeout at most, and next to no memory.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
+
+use common::{Cause, Outcome, TargetSpec, TargetUrl};
+use demo::faults::FaultServer;
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use worker::probe::{Prepared, Probed, Prober};
+
+const TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// What one probe may need besides, and 200 of them at once, the server's side included.
+const MEMORY: u64 = 64 << 20;
+
+fn prepared(url: &str) -> Prepared {
+    let url = TargetUrl::parse(url).unwrap();
+    Prepared::new(&TargetSpec { timeout: TIMEOUT, ..TargetSpec::new("a", url) })
+}
+
+/// Of this process, bytes.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// So many of each at once, and how long the longest took.
+async fn at_once(server: &FaultServer, path: &str, count: usize) -> (Vec<Probed>, Duration, u64) {
+    let prober = Prober::new().unwrap();
+    let target = prepared(&server.url(path));
+    let (begun, before) = (Instant::now(), resident());
+    let probed = join_all((0..count).map(|_| prober.check(&target))).await;
+    (probed, begun.elapsed(), resident().saturating_sub(before))
+}
+
+async fn is_bounded(path: &str, expected: &[Outcome]) {
+    are_bounded(20, path, expected).await;
+}
+
+async fn are_bounded(count: usize, path: &str, expected: &[Outcome]) {
+    let server = FaultServer::start_on_thread().unwrap();
+    let (probed, took, memory) = at_once(&server, path, count).await;
+    for one in &probed {
+        assert!(expected.contains(&one.outcome), "{path}: {one:?}");
+    }
+    // Far from what none of these would ever end in, and from what they would fill.
+    assert!(took < TIMEOUT * 5, "{path} took {took:?}");
+    assert!(memory < MEMORY, "{path} took {} KiB", memory / 1024);
+    // Whoever was left talking is hung up on.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.stats().open_connections > 0 {
+        assert!(Instant::now() < deadline, "{path} keeps connections open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const TOO_LATE: [Outcome; 2] = [Outcome::Down(Cause::Timeout), Outcome::Unknown];
+const NO_HTTP: [Outcome; 1] = [Outcome::Down(Cause::Protocol)];
+const FINE: [Outcome; 2] = [Outcome::Up, Outcome::Degraded];
+
+#[tokio::test]
+async fn f18_a_bomb_of_ten_gigabytes_is_unpacked_to_the_limit_and_no_further() {
+    // Packing is work, and on a busy machine not done in time.
+    is_bounded("/gzip/10737418240", &[FINE, TOO_LATE].concat()).await;
+}
+
+#[tokio::test]
+async fn f18_a_body_of_ten_gigabytes_is_read_to_the_limit_and_no_further() {
+    is_bounded("/body/10737418240", &FINE).await;
+}
+
+#[tokio::test]
+async fn f18_a_body_that_drips_ends_at_the_timeout() {
+    is_bounded("/slow-body/50", &TOO_LATE).await;
+}
+
+#[tokio::test]
+async fn f18_a_head_that_drips_ends_at_the_timeout() {
+    is_bounded("/drip-head/50", &TOO_LATE).await;
+}
+
+#[tokio::test]
+async fn f18_headers_without_end_are_no_http() {
+    is_bounded("/endless-headers", &NO_HTTP).await;
+}
+
+#[tokio::test]
+async fn f18_ten_thousand_headers_are_no_http() {
+    is_bounded("/many-headers/10000", &NO_HTTP).await;
+}
+
+#[tokio::test]
+async fn f18_a_header_of_a_megabyte_is_no_http() {
+    is_bounded("/big-header/1048576", &NO_HTTP).await;
+}
+
+#[tokio::test]
+async fn f18_interim_answers_without_end_end_at_the_timeout() {
+    // The client reads them as fast as they come, up to a hundred reads in one go: few at once, or none gets a turn.
+    are_bounded(3, "/informational", &TOO_LATE).await;
+}
+
+#[tokio::test]
+async fn f18_redirects_in_a_circle_end_after_five() {
+    is_bounded("/loop", &[Outcome::Down(Cause::Redirect)]).await;
+}
+
+#[tokio::test]
+async fn f18_broken_chunks_and_bodies_cut_short_are_broken_bodies() {
+    is_bounded("/bad-chunk", &[Outcome::Down(Cause::Body)]).await;
+    is_bounded("/truncate", &[Outcome::Down(Cause::Body)]).await;
+    is_bounded("/bad-gzip", &[Outcome::Down(Cause::Body)]).await;
+}
+
+#[tokio::test]
+async fn f18_garbage_an_early_close_and_a_reset_are_told_apart() {
+    is_bounded("/garbage", &NO_HTTP).await;
+    is_bounded("/close", &NO_HTTP).await;
+    is_bounded("/reset", &[Outcome::Down(Cause::Reset)]).await;
+}
+
+#[tokio::test]
+async fn f18_two_hundred_of_all_kinds_at_once_fit_into_64_mib() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let prober = Prober::new().unwrap();
+    let kinds = [
+        "/gzip/10737418240",
+        "/body/10737418240",
+        "/slow-body/50",
+        "/drip-head/50",
+        "/endless-headers",
+        "/many-headers/10000",
+        "/big-header/1048576",
+        "/informational",
+        "/loop",
+        "/garbage",
+    ];
+    let targets: Vec<Prepared> = kinds.iter().map(|path| prepared(&server.url(path))).collect();
+    // What a first request makes once and for all is no part of it.
+    prober.check(&targets[9]).await;
+    let before = resident();
+    let all = join_all((0..200).map(|n| prober.check(&targets[n % 10])));
+    let mut most = 0;
+    tokio::pin!(all);
+    let probed = loop {
+        tokio::select! {
+            probed = &mut all => break probed,
+            () = tokio::time::sleep(Duration::from_millis(10)) => most = resident().max(most),
+        }
+    };
+    assert_eq!(probed.len(), 200);
+    assert!(most.saturating_sub(before) < MEMORY, "{} KiB", most.saturating_sub(before) / 1024);
+}
