@@ -29,7 +29,7 @@ async fn main() {
         && serve == "serve"
     {
         let listen = ListenSettings::at("127.0.0.1:0".parse().unwrap());
-        let api = Api::bind(api::Config { database_url: url.clone(), listen }).unwrap();
+        let api = Api::bind(api::Config { database_url: url.clone(), migration_database_url: None, listen }).unwrap();
         println!("{}", api.addr());
         api.run(CancellationToken::new()).await.unwrap();
         return;

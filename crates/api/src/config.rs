@@ -1,14 +1,24 @@
 //! What the api is told: flags, with environment variables behind them.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 
 use clap::Args;
 use common::Reach;
-use settings::{DatabaseArgs, Problems, ReachArgs};
+use ipnet::IpNet;
+use settings::{DatabaseArgs, DatabaseUrl, Problems, ReachArgs};
+
+use crate::access::Login;
 
 /// Where the api listens unless said otherwise.
 pub const DEFAULT_ADDR: &str = "127.0.0.1:8080";
+
+/// Requests a second from one address or with one token, unless said otherwise: a page makes about ten.
+pub const DEFAULT_RATE_LIMIT: Option<NonZeroU32> = NonZeroU32::new(200);
+
+/// Connections at once, unless said otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
 
 /// Flags of the `api` binary and of `lookout up`, less the database.
 #[derive(Clone, Args)]
@@ -29,6 +39,23 @@ pub struct ListenArgs {
     /// Bearer token for reading where PUBLIC_READ is off, and for writing; at least 16 characters
     #[arg(long, env = "API_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub api_token: Option<String>,
+
+    /// Requests a second from one address, and with one token; ten times as many at once. 0 for no limit [default: 200]
+    #[arg(long, env = "RATE_LIMIT", value_name = "N")]
+    pub rate_limit: Option<String>,
+
+    /// Proxies whose X-Forwarded-For says who asks: addresses or networks, separated by commas [default: none]
+    #[arg(long, env = "TRUSTED_PROXIES", value_name = "IP,NET")]
+    pub trusted_proxies: Option<String>,
+
+    /// Connections at once; more wait to be accepted [default: 10000]
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<String>,
+
+    /// User and password before everything that is read, dashboard included, as user:hash with a hash of
+    /// `lookout hash-password`. Not with PUBLIC_READ on
+    #[arg(long, env = "DASHBOARD_LOGIN", value_name = "USER:HASH", hide_env_values = true)]
+    pub dashboard_login: Option<String>,
 }
 
 /// Flags of the `api` binary.
@@ -39,7 +66,35 @@ pub struct ApiArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    migrations: MigrationArgs,
+    #[command(flatten)]
     reach: ReachArgs,
+}
+
+/// Who owns the schema.
+#[derive(Clone, Default, Args)]
+#[command(next_help_heading = "Database")]
+pub struct MigrationArgs {
+    /// The same database as the role that owns the schema, for migrations alone [default: DATABASE_URL]
+    #[arg(long, env = "MIGRATION_DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    migration_database_url: Option<String>,
+}
+
+impl MigrationArgs {
+    /// The URL, where there is one of its own. A wrong one is noted.
+    pub fn resolve(&self, problems: &mut Problems) -> Option<String> {
+        let raw = self.migration_database_url.as_deref()?;
+        let url = DatabaseUrl::parse(raw);
+        let url = url.map_err(|error| problems.secret("MIGRATION_DATABASE_URL", "--migration-database-url", error));
+        url.ok().map(|url| url.as_str().to_owned())
+    }
+}
+
+impl fmt::Debug for MigrationArgs {
+    /// The raw text may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationArgs").finish_non_exhaustive()
+    }
 }
 
 /// The api's configuration, validated.
@@ -47,6 +102,8 @@ pub struct ApiArgs {
 pub struct Config {
     /// Where Postgres is.
     pub database_url: String,
+    /// The same as the role that owns the schema, where that is another one.
+    pub migration_database_url: Option<String>,
     /// Who may do what, and where.
     pub listen: ListenSettings,
 }
@@ -64,13 +121,31 @@ pub struct ListenSettings {
     pub token: Option<String>,
     /// How far targets that are made here may reach.
     pub api_targets: Reach,
+    /// Requests a second from one address, and with one token.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Who may read with a browser's login.
+    pub login: Option<Login>,
 }
 
 impl ListenSettings {
     /// What holds where nothing is set but the address; reading is open on loopback.
     pub fn at(addr: SocketAddr) -> Self {
         let public_read = addr.ip().is_loopback();
-        Self { addr, public_read, public_page: false, token: None, api_targets: Reach::default() }
+        Self {
+            addr,
+            public_read,
+            public_page: false,
+            token: None,
+            api_targets: Reach::default(),
+            rate_limit: DEFAULT_RATE_LIMIT,
+            trusted_proxies: Vec::new(),
+            max_connections: DEFAULT_MAX_CONNECTIONS,
+            login: None,
+        }
     }
 }
 
@@ -78,8 +153,9 @@ impl ApiArgs {
     /// Validates everything and reports all problems at once. `None` when there are any.
     pub fn resolve(&self, problems: &mut Problems) -> Option<Config> {
         let database_url = self.database.require(problems);
+        let migration_database_url = self.migrations.resolve(problems);
         let listen = self.listen.resolve(&self.reach, problems);
-        Some(Config { database_url: database_url?.as_str().to_owned(), listen: listen? })
+        Some(Config { database_url: database_url?.as_str().to_owned(), migration_database_url, listen: listen? })
     }
 }
 
@@ -94,21 +170,70 @@ impl ListenArgs {
             .map_err(|_| problems.value("API_ADDR", "--api-addr", raw, "is no address like 127.0.0.1:8080"))
             .ok();
         let is_loopback = addr.is_some_and(|addr| addr.ip().is_loopback());
-        let public_read = switch(self.public_read.as_deref(), is_loopback, ("PUBLIC_READ", "--public-read"), problems);
+        let login = self.dashboard_login.as_deref().and_then(|text| {
+            Login::parse(text).map_err(|error| problems.secret("DASHBOARD_LOGIN", "--dashboard-login", error)).ok()
+        });
+        // Whoever sets a login wants it asked for.
+        let is_open = is_loopback && self.dashboard_login.is_none();
+        let public_read = switch(self.public_read.as_deref(), is_open, ("PUBLIC_READ", "--public-read"), problems);
+        if public_read && self.dashboard_login.is_some() {
+            problems.line(
+                "PUBLIC_READ (--public-read) is on, so that everybody may read, and DASHBOARD_LOGIN (--dashboard-login) is set: leave one of them out",
+            );
+        }
         let public_page = switch(self.public_page.as_deref(), false, ("PUBLIC_PAGE", "--public-page"), problems);
         if self.api_token.as_ref().is_some_and(|token| token.len() < 16) {
             problems.secret("API_TOKEN", "--api-token", "is shorter than 16 characters");
         }
+        let mut number = |variable, flag, raw: &Option<String>, default: u32, least: u32| {
+            let Some(raw) = raw.as_deref() else { return default };
+            raw.trim().parse().ok().filter(|number| (least..=1_000_000).contains(number)).unwrap_or_else(|| {
+                problems.value(variable, flag, raw, format_args!("is no whole number from {least} to 1000000"));
+                default
+            })
+        };
+        let usual = DEFAULT_RATE_LIMIT.map_or(0, NonZeroU32::get);
+        let rate_limit = NonZeroU32::new(number("RATE_LIMIT", "--rate-limit", &self.rate_limit, usual, 0));
+        let usual = u32::try_from(DEFAULT_MAX_CONNECTIONS).unwrap_or(u32::MAX);
+        let max_connections = number("MAX_CONNECTIONS", "--max-connections", &self.max_connections, usual, 10);
+        let trusted_proxies = proxies(self.trusted_proxies.as_deref().unwrap_or_default(), problems);
         if problems.len() != before {
             return None;
         }
-        if !public_read && self.api_token.is_none() {
+        if !public_read && self.api_token.is_none() && login.is_none() {
             tracing::warn!(
-                "nobody can read: PUBLIC_READ (--public-read) is off and API_TOKEN (--api-token) is not set"
+                "PUBLIC_READ (--public-read) is off and API_TOKEN (--api-token) is not set: only tokens of `lookout token create` may read"
             );
         }
-        Some(ListenSettings { addr: addr?, public_read, public_page, token: self.api_token.clone(), api_targets })
+        Some(ListenSettings {
+            addr: addr?,
+            public_read,
+            public_page,
+            token: self.api_token.clone(),
+            api_targets,
+            rate_limit,
+            trusted_proxies,
+            max_connections: max_connections as usize,
+            login,
+        })
     }
+}
+
+/// Addresses and networks, separated by commas or white space.
+fn proxies(raw: &str, problems: &mut Problems) -> Vec<IpNet> {
+    let mut nets = Vec::new();
+    for word in raw.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty()) {
+        match word.parse().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(net) => nets.push(net),
+            Err(_) => problems.value(
+                "TRUSTED_PROXIES",
+                "--trusted-proxies",
+                word,
+                "is no address like 10.0.0.1 and no network like 10.0.0.0/8",
+            ),
+        }
+    }
+    nets
 }
 
 /// `on` or `off`.

@@ -8,7 +8,10 @@ use actix_web::{HttpResponse, ResponseError};
 use serde::Serialize;
 use settings::file::Finding;
 use store::StoreError;
+use store::tokens::Scope;
 use utoipa::ToSchema;
+
+use crate::limits::Exceeded;
 
 tokio::task_local! {
     /// The id of the request being answered.
@@ -28,6 +31,16 @@ pub(crate) enum ApiError {
     Unauthorized,
     /// 403: not for whoever asks, token or not.
     Forbidden(&'static str),
+    /// 403: the token is good, and not for this.
+    Scope { needs: Scope, has: Scope },
+    /// 429: too much was asked.
+    TooMany(Exceeded),
+    /// 408: the body did not arrive in time.
+    TooSlow,
+    /// 414: the path with its query is too long.
+    UriTooLong,
+    /// 431: the headers are too long.
+    HeadTooLarge,
     /// 404: no such path.
     NoRoute,
     /// 404: no such thing.
@@ -126,7 +139,11 @@ impl ApiError {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
             Self::TooMuch { .. } => "Too much",
             Self::Unauthorized => "Token required",
-            Self::Forbidden(_) => "Forbidden",
+            Self::Forbidden(_) | Self::Scope { .. } => "Forbidden",
+            Self::TooMany(_) => "Too many requests",
+            Self::TooSlow => "Request timeout",
+            Self::UriTooLong => "URI too long",
+            Self::HeadTooLarge => "Headers too large",
             Self::NoRoute | Self::NotFound(_) => "Not found",
             Self::Header { .. } => "Invalid request",
             Self::MethodNotAllowed(_) => "Method not allowed",
@@ -156,8 +173,28 @@ impl ApiError {
             | Self::TooLarge(message) => message,
             Self::MediaType(message) => message,
             Self::Unauthorized => {
-                "send the header `Authorization: Bearer` with the token that API_TOKEN sets; without one nobody can write"
+                "send the header `Authorization: Bearer` with a token that is good: that of API_TOKEN, or one that `lookout token create` made"
             }
+            Self::Scope { needs: Scope::Read, .. } => "this needs a token with the scope read",
+            Self::Scope { needs: Scope::Write, .. } => {
+                "this needs a token with the scope write or admin: yours may only read"
+            }
+            Self::Scope { needs: Scope::Admin, has: Scope::Read } => {
+                "this needs a token with the scope admin: yours may only read"
+            }
+            Self::Scope { needs: Scope::Admin, .. } => {
+                "this needs a token with the scope admin: yours has the scope write, which tells of changes and events only"
+            }
+            Self::TooMany(Exceeded { name: "token", .. }) => {
+                "too many requests with this token: Retry-After says when to go on"
+            }
+            Self::TooMany(Exceeded { name: "login", .. }) => {
+                "too many tokens or passwords from this address that are not good: Retry-After says when to try again"
+            }
+            Self::TooMany(_) => "too many requests from this address: Retry-After says when to go on",
+            Self::TooSlow => "the body did not arrive within 30 s",
+            Self::UriTooLong => "a path with its query has at most 8 KiB",
+            Self::HeadTooLarge => "all headers together have at most 32 KiB",
             Self::NoRoute => "there is nothing at this path",
             Self::MethodNotAllowed(_) => "this path has other methods: the header Allow names them",
             Self::Stale => "it is not at the version that If-Match names: read it again",
@@ -204,7 +241,11 @@ impl ResponseError for ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::Scope { .. } => StatusCode::FORBIDDEN,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute | Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
@@ -227,6 +268,21 @@ impl ResponseError for ApiError {
             }
             Self::Unauthorized => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::Scope { needs, .. } => {
+                // RFC 6750, 3.1.
+                let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{needs}\"");
+                response.insert_header((WWW_AUTHENTICATE, challenge));
+            }
+            Self::TooMany(Exceeded { name, quota, window, retry_after }) => {
+                response.insert_header((RETRY_AFTER, retry_after.to_string()));
+                // As the working group for HTTP APIs drafts them (draft-ietf-httpapi-ratelimit-headers).
+                response.insert_header(("ratelimit-policy", format!("\"{name}\";q={quota};w={window}")));
+                response.insert_header(("ratelimit", format!("\"{name}\";r=0;t={retry_after}")));
+            }
+            // What is still to come of it is not waited for.
+            Self::TooSlow | Self::TooLarge(_) | Self::UriTooLong | Self::HeadTooLarge => {
+                response.force_close();
             }
             Self::UpgradeRequired => {
                 response.insert_header((UPGRADE, "websocket"));

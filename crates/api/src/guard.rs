@@ -1,32 +1,40 @@
-//! What every request passes: an id, a reader's token where one is needed, and
+//! What every request passes: an id, the limits, a reader's token where one is needed, and
 //! headers that keep answers out of caches.
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS,
-};
+use actix_web::http::Method;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, ResponseError, web};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use subtle::ConstantTimeEq;
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use store::tokens::Scope;
 
+use crate::access::{self, Bearer, Grant, Shown};
 use crate::assets;
 use crate::config::ListenSettings;
 use crate::error::{ApiError, REQUEST_ID};
+use crate::limits::{self, Limits};
 use crate::public;
+use crate::state::State;
 
 /// Paths that tell only whether we run, because a load balancer has no token; and the public
 /// page's content, which is there or not.
 pub(crate) const ALWAYS_OPEN: [&str; 3] = ["/healthz", "/readyz", "/public.json"];
 
+/// Paths that are asked by machines of ours, however often.
+pub(crate) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Badges are as open as reading is, and where there is a public page.
 pub(crate) const BADGES: &str = "/badge/";
 
-/// The path of the WebSocket, and the subprotocol that brings the token to it.
-const LIVE: &str = "/api/v1/live";
-const BEARER: &str = "lookout.bearer.";
+/// Bytes of a path with its query, and of all headers, at most.
+pub(crate) const MOST_URI: usize = 8 * 1024;
+pub(crate) const MOST_HEAD: usize = 32 * 1024;
+
+/// What a browser is asked for.
+const LOGIN: HeaderValue = HeaderValue::from_static(r#"Basic realm="lookout", charset="UTF-8""#);
 
 pub(crate) async fn guard(
     request: ServiceRequest,
@@ -34,15 +42,23 @@ pub(crate) async fn guard(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = format!("{:016x}", rand::random::<u64>());
     let header = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let asks_to_log_in = settings(&request).is_some_and(|settings| settings.login.is_some());
     REQUEST_ID
         .scope(id, async move {
-            let mut response = if has_nul(&request) {
-                let problem = ApiError::Query("a NUL byte is in no name and no URL".to_owned());
-                request.into_response(problem.error_response()).map_into_right_body()
-            } else if may_read(&request) {
-                next.call(request).await?.map_into_left_body()
-            } else {
-                request.into_response(ApiError::Unauthorized.error_response()).map_into_right_body()
+            let mut response = match admit(&request).await {
+                Ok(grant) => {
+                    if let Some(grant) = grant {
+                        request.extensions_mut().insert(grant);
+                    }
+                    next.call(request).await?.map_into_left_body()
+                }
+                Err(problem) => {
+                    let mut response = request.into_response(problem.error_response());
+                    if asks_to_log_in && matches!(problem, ApiError::Unauthorized) {
+                        response.headers_mut().append(WWW_AUTHENTICATE, LOGIN);
+                    }
+                    response.map_into_right_body()
+                }
             };
             let headers = response.headers_mut();
             headers.insert(HeaderName::from_static("x-request-id"), header);
@@ -56,54 +72,89 @@ pub(crate) async fn guard(
         .await
 }
 
-/// Postgres keeps no NUL in text, so nothing can have one; asked for it, it is an error.
-fn has_nul(request: &ServiceRequest) -> bool {
-    request.uri().path_and_query().is_some_and(|asked| asked.as_str().contains("%00"))
+fn settings(request: &ServiceRequest) -> Option<&ListenSettings> {
+    request.app_data::<web::Data<ListenSettings>>().map(web::Data::get_ref)
 }
 
-fn may_read(request: &ServiceRequest) -> bool {
-    let Some(settings) = request.app_data::<web::Data<ListenSettings>>() else { return false };
-    let is_open = |path: &str| {
-        ALWAYS_OPEN.contains(&path)
-            || assets::is_here(path)
-            || public::is_here(path)
-            || (settings.public_page && path.starts_with(BADGES))
+/// Lets a request in, and says what it may.
+async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
+    let (Some(settings), Some(state), Some(limits)) =
+        (settings(request), request.app_data::<web::Data<State>>(), request.app_data::<web::Data<Limits>>())
+    else {
+        return Err(ApiError::Unauthorized);
     };
-    settings.public_read
-        || is_open(request.path())
-        || has_token(request.headers(), settings)
-        || (request.path() == LIVE && offers_token(request.headers(), settings))
+    let asked = request.uri().path_and_query().map_or("", |asked| asked.as_str());
+    if asked.len() > MOST_URI {
+        return Err(ApiError::UriTooLong);
+    }
+    let head: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if head > MOST_HEAD {
+        return Err(ApiError::HeadTooLarge);
+    }
+    let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+    let client = limits::client(peer, request.headers(), &settings.trusted_proxies);
+    if !UNLIMITED.contains(&request.path()) {
+        limits.address(client)?;
+    }
+    // Postgres keeps no NUL in text, so nothing can have one; asked for it, it is an error.
+    if asked.contains("%00") {
+        return Err(ApiError::Query("a NUL byte is in no name and no URL".to_owned()));
+    }
+    let is_open = settings.public_read || is_open(request.path(), settings);
+    let is_reading = request.method() == Method::GET || request.method() == Method::HEAD;
+    // Nothing is looked up for whoever would get the same without it.
+    let is_asked = !is_open || !is_reading || (request.path().starts_with(BADGES) && !settings.public_read);
+    let grant = match Shown::of(request).filter(|_| is_asked) {
+        Some(shown) => granted(&shown, settings, state, limits, client).await?,
+        None => None,
+    };
+    if let Some(Grant { bearer: Bearer::Stored(digest), .. }) = &grant {
+        limits.token(digest)?;
+    }
+    if grant.is_none() && !is_open {
+        return Err(ApiError::Unauthorized);
+    }
+    Ok(grant)
+}
+
+/// What is shown is looked at. Whoever is wrong too often has to wait, however right the next one is.
+async fn granted(
+    shown: &Shown,
+    settings: &ListenSettings,
+    state: &State,
+    limits: &Limits,
+    client: IpAddr,
+) -> Result<Option<Grant>, ApiError> {
+    match shown {
+        Shown::Token(token) => {
+            let grant = access::of_token(token, settings, state).await?;
+            if grant.is_none() {
+                limits.attempt(client)?;
+            }
+            Ok(grant)
+        }
+        Shown::Password(shown) => {
+            let Some(login) = &settings.login else { return Ok(None) };
+            let is_right = login.is_known(shown) || {
+                // Beforehand: looking costs us more than asking costs them.
+                limits.attempt(client)?;
+                login.is_right(shown).await
+            };
+            Ok(is_right.then_some(Grant { scope: Scope::Read, bearer: Bearer::Login }))
+        }
+    }
+}
+
+/// Whether a path is for everybody, wherever reading is not.
+fn is_open(path: &str, settings: &ListenSettings) -> bool {
+    ALWAYS_OPEN.contains(&path)
+        // The dashboard's files hold no data; where there is a login, it stands before them too.
+        || (settings.login.is_none() && assets::is_here(path))
+        || public::is_here(path)
+        || (settings.public_page && path.starts_with(BADGES))
 }
 
 /// Whether everything may be read, not only what is public.
 pub(crate) fn may_read_all(request: &HttpRequest, settings: &ListenSettings) -> bool {
-    settings.public_read || has_token(request.headers(), settings)
-}
-
-/// Writing needs the token, always: whoever takes a body asks here first.
-pub(crate) fn may_write(request: &HttpRequest) -> bool {
-    let settings = request.app_data::<web::Data<ListenSettings>>();
-    settings.is_some_and(|settings| has_token(request.headers(), settings))
-}
-
-fn has_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
-    let given = headers.get(AUTHORIZATION).and_then(|value| {
-        // The name of a scheme has no case (RFC 9110, 11.1).
-        let (scheme, token) = value.as_bytes().split_at_checked(7)?;
-        scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-    });
-    given.is_some_and(|given| is_token(given, settings))
-}
-
-/// A page cannot set headers of a WebSocket; the names of subprotocols it can.
-fn offers_token(headers: &HeaderMap, settings: &ListenSettings) -> bool {
-    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).filter_map(|value| value.to_str().ok());
-    let mut tokens = offers.flat_map(|offers| offers.split(',')).filter_map(|name| name.trim().strip_prefix(BEARER));
-    // One is enough to look at: nobody has two.
-    let given = tokens.next().and_then(|token| BASE64_URL_SAFE_NO_PAD.decode(token).ok());
-    given.is_some_and(|given| is_token(&given, settings))
-}
-
-fn is_token(given: &[u8], settings: &ListenSettings) -> bool {
-    settings.token.as_ref().is_some_and(|expected| given.ct_eq(expected.as_bytes()).into())
+    settings.public_read || access::grant(request).is_some()
 }

@@ -1,5 +1,6 @@
 //! Answers questions over HTTP; owns the migrations; never probes.
 
+pub mod access;
 mod answer;
 pub mod app;
 mod assets;
@@ -8,6 +9,7 @@ mod counts;
 mod cursor;
 mod error;
 mod guard;
+mod limits;
 mod live;
 mod openapi;
 mod overview;

@@ -19,5 +19,5 @@ mod views;
 
 pub(crate) use cord::{Cord, on_connect};
 pub(crate) use hub::{CLIENT_PATIENCE, Hub};
-pub(crate) use line::Line;
+pub(crate) use line::{Line, Showed};
 pub(crate) use outgoing::PIECE;

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, Handler, Responder, ResponseError};
 use bytes::Bytes;
 use settings::file::Finding;
 use store::StoreError;
+use store::tokens::Scope;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Parameter;
 use utoipa::openapi::schema::{SchemaType, Type};
@@ -17,8 +18,10 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema};
 use utoipa::{IntoResponses, OpenApi as _};
 
+use crate::config::ListenSettings;
 use crate::error::{ApiError, Problem};
-use crate::guard::{ALWAYS_OPEN, BADGES};
+use crate::guard::{ALWAYS_OPEN, BADGES, UNLIMITED};
+use crate::limits::Exceeded;
 use crate::routes::{self, Described, Routes};
 
 /// What is true of all of it.
@@ -47,29 +50,35 @@ use crate::routes::{self, Described, Routes};
 )]
 struct Base;
 
-/// The name of the one way to show that one may read.
+/// The names of the ways to show that one may read.
 const TOKEN: &str = "token";
+const LOGIN: &str = "login";
 
 /// The document as it is sent.
 pub(crate) struct Document(pub(crate) Bytes);
 
 impl Document {
-    /// Builds the document of an api that lets anybody read, or only who has the token; and
-    /// anybody see badges.
-    pub(crate) fn new(public_read: bool, public_page: bool) -> Self {
-        let json = serde_json::to_vec(&describe(public_read, public_page));
+    /// Builds the document of an api with these settings.
+    pub(crate) fn new(settings: &ListenSettings) -> Self {
+        let json = serde_json::to_vec(&describe(settings));
         Self(json.expect("a document has string keys only").into())
     }
 }
 
-fn describe(public_read: bool, public_page: bool) -> OpenApi {
+fn describe(settings: &ListenSettings) -> OpenApi {
+    let ListenSettings { public_read, public_page, .. } = *settings;
     let mut described = Collected { document: Base::openapi(), schemas: Vec::new() };
     routes::each(&mut described);
     let Collected { mut document, schemas } = described;
 
     let nothing = SecurityRequirement::default();
     let token = SecurityRequirement::new::<_, [&str; 0], &str>(TOKEN, []);
-    document.security = Some(if public_read { vec![nothing.clone(), token.clone()] } else { vec![token.clone()] });
+    let mut readers = vec![token.clone()];
+    if settings.login.is_some() {
+        readers.push(SecurityRequirement::new::<_, [&str; 0], &str>(LOGIN, []));
+    }
+    document.security =
+        Some(if public_read { [vec![nothing.clone()], readers.clone()].concat() } else { readers.clone() });
     // What the guard may answer before a handler is asked.
     for (path, item) in &mut document.paths.paths {
         if let Some(operation) = &mut item.get {
@@ -79,14 +88,22 @@ fn describe(public_read: bool, public_page: bool) -> OpenApi {
                 operation.security = Some(vec![nothing.clone()]);
             } else {
                 operation.responses.responses.extend(gather([unauthorized()]));
-                if public_page && path.starts_with(BADGES) {
-                    operation.security = Some(vec![nothing.clone(), token.clone()]);
+                if !public_read {
+                    // Where the token cannot be looked up.
+                    let (status, away) = away();
+                    operation.responses.responses.entry(status).or_insert(away.into());
                 }
+                if public_page && path.starts_with(BADGES) {
+                    operation.security = Some([vec![nothing.clone()], readers.clone()].concat());
+                }
+            }
+            if !UNLIMITED.contains(&path.as_str()) {
+                operation.responses.responses.extend(gather([too_many()]));
             }
         }
         for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
             operation.security = Some(vec![token.clone()]);
-            operation.responses.responses.extend(gather([unauthorized()]));
+            operation.responses.responses.extend(gather([unauthorized(), wrong_scope(), too_slow(), too_many()]));
         }
     }
 
@@ -95,8 +112,17 @@ fn describe(public_read: bool, public_page: bool) -> OpenApi {
     components.schemas.values_mut().for_each(require_nullable);
     let scheme = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("`API_TOKEN`. Needed for writing, and for reading where `PUBLIC_READ` is off."));
+        .description(Some(
+            "`API_TOKEN`, which may everything, or a token of `lookout token create`: with the scope `read` for reading \
+             where `PUBLIC_READ` is off, `write` also for posting changes and events, `admin` also for targets and services.",
+        ));
     components.security_schemes.insert(TOKEN.to_owned(), SecurityScheme::Http(scheme.build()).into());
+    if settings.login.is_some() {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Basic)
+            .description(Some("`DASHBOARD_LOGIN`, for browsers: it may read, and never write."));
+        components.security_schemes.insert(LOGIN.to_owned(), SecurityScheme::Http(scheme.build()).into());
+    }
     document
 }
 
@@ -195,6 +221,29 @@ fn unauthorized() -> (String, Response) {
         "The token is missing or wrong; writing needs it, and reading where it is not public",
     );
     with_header(refused, "WWW-Authenticate", "`Bearer`")
+}
+
+fn wrong_scope() -> (String, Response) {
+    let error = ApiError::Scope { needs: Scope::Admin, has: Scope::Read };
+    let refused = problem(&error, "The token is good, and its scope is not enough");
+    with_header(refused, "WWW-Authenticate", "`Bearer`, with the scope that is needed (RFC 6750)")
+}
+
+fn too_slow() -> (String, Response) {
+    problem(&ApiError::TooSlow, "The body did not arrive within 30 s; the connection is closed")
+}
+
+fn too_many() -> (String, Response) {
+    let error = ApiError::TooMany(Exceeded { name: "address", quota: 2_000, window: 10, retry_after: 1 });
+    let refused = problem(&error, "Too many requests from this address or with this token, or too many wrong tokens");
+    let refused = with_header(refused, "Retry-After", "Seconds after which to ask again");
+    let refused = with_header(refused, "RateLimit-Policy", "Which limit it is: how many in how many seconds");
+    with_header(refused, "RateLimit", "What is left of it, and in how many seconds there is more")
+}
+
+fn away() -> (String, Response) {
+    let away = problem(&StoreError::deadline_passed().into(), "Postgres is away, or the migrations still run");
+    with_header(away, "Retry-After", "Seconds after which to ask again")
 }
 
 fn gather<const N: usize>(responses: [(String, Response); N]) -> BTreeMap<String, RefOr<Response>> {
@@ -312,10 +361,6 @@ pub(crate) struct AsksPostgres;
 impl IntoResponses for AsksPostgres {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let bug = ApiError::Internal(StoreError::Settings(String::new()));
-        let away = problem(&StoreError::deadline_passed().into(), "Postgres is away, or the migrations still run");
-        gather([
-            problem(&bug, "A bug; the log has the reason under the request's id"),
-            with_header(away, "Retry-After", "Seconds after which to ask again"),
-        ])
+        gather([problem(&bug, "A bug; the log has the reason under the request's id"), away()])
     }
 }

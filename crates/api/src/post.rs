@@ -16,9 +16,11 @@ use sha2::{Digest, Sha256};
 use store::PgConnection;
 use store::StoreError;
 use store::events::{self, Access, Change, Receipt};
+use store::tokens::Scope;
+use tokio::time::timeout;
 
+use crate::access::may_write;
 use crate::error::ApiError;
-use crate::guard::may_write;
 use crate::state::State;
 
 /// How long storing a post may take.
@@ -32,29 +34,53 @@ const KEY: &str = "idempotency-key";
 /// How a body may be packed.
 const CODINGS: [&[u8]; 3] = [b"gzip", b"deflate", b"identity"];
 
-/// The body of somebody who may write, decompressed. The token is looked at before the first byte.
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// The body of somebody who may tell what happened, decompressed. The token is looked at before the first byte.
 pub(crate) struct Body(pub(crate) Bytes);
+
+/// The body of somebody who may say what is watched.
+pub(crate) struct AdminBody(pub(crate) Bytes);
+
+type Arriving<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 impl FromRequest for Body {
     type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+    type Future = Arriving<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        if !may_write(request) {
-            return Box::pin(ready(Err(ApiError::Unauthorized)));
-        }
-        let coding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-        if coding.is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
-            return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
-        }
-        let bytes = Bytes::from_request(request, payload);
-        Box::pin(async move {
-            bytes.await.map(Self).map_err(|error| match error.as_response_error().status_code() {
-                StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
-                _ => ApiError::Header { name: "content-length", message: format!("the body did not arrive: {error}") },
-            })
-        })
+        let bytes = body(request, payload, Scope::Write);
+        Box::pin(async move { bytes.await.map(Self) })
     }
+}
+
+impl FromRequest for AdminBody {
+    type Error = ApiError;
+    type Future = Arriving<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let bytes = body(request, payload, Scope::Admin);
+        Box::pin(async move { bytes.await.map(Self) })
+    }
+}
+
+fn body(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Arriving<Bytes> {
+    if let Err(refused) = may_write(request, needs) {
+        return Box::pin(ready(Err(refused)));
+    }
+    let coding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
+    if coding.is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
+        return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
+    }
+    let bytes = Bytes::from_request(request, payload);
+    Box::pin(async move {
+        let arrived = timeout(ARRIVAL, bytes).await.map_err(|_| ApiError::TooSlow)?;
+        arrived.map_err(|error| match error.as_response_error().status_code() {
+            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
+            _ => ApiError::Header { name: "content-length", message: format!("the body did not arrive: {error}") },
+        })
+    })
 }
 
 /// A post and, if its sender gave one, the key that makes it safe to repeat.

@@ -7,6 +7,7 @@ mod input;
 mod plan;
 mod replay;
 mod text;
+mod token;
 mod up;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use check::CheckArgs;
 use import::ImportArgs;
 use plan::PlanArgs;
 use replay::ReplayArgs;
+use token::TokenArgs;
 use up::UpArgs;
 
 /// Watches URLs and APIs, keeps every check in Postgres, and shows what is up.
@@ -71,6 +73,12 @@ enum Command {
     /// Write a file of targets from a configuration of gatus, uptime-kuma or Prometheus with the blackbox exporter
     #[command(after_help = import::EXAMPLES)]
     Import(ImportArgs),
+    /// Make, list and revoke tokens for the API
+    #[command(after_help = token::EXAMPLES)]
+    Token(TokenArgs),
+    /// Print the hash of a password, read from standard input, for DASHBOARD_LOGIN
+    #[command(after_help = token::HASH_EXAMPLES)]
+    HashPassword,
     /// Start something to watch, a service that fails now and then or on request; or write a stream for replay
     Demo {
         #[command(flatten)]
@@ -89,6 +97,8 @@ fn main() -> ExitCode {
         Some(Command::Plan(args)) => plan::main(&args),
         Some(Command::Replay(args)) => replay::main(&args),
         Some(Command::Import(args)) => exit_code(import::run(&args)),
+        Some(Command::Token(args)) => exit_code(token::run(&args)),
+        Some(Command::HashPassword) => exit_code(token::hash_password()),
         Some(Command::Demo { log, what }) => exit_code(run_demo(&log, what)),
     }
 }

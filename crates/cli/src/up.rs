@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use api::Api;
-use api::config::ListenArgs;
+use api::config::{ListenArgs, MigrationArgs};
 use clap::Args;
 use common::{Interval, TargetUrl};
 use demo::fantastic::{self, Fantastic, FantasticArgs};
@@ -44,6 +44,8 @@ pub(crate) struct UpArgs {
     probes: ProbeArgs,
     #[command(flatten)]
     reach: ReachArgs,
+    #[command(flatten)]
+    migrations: MigrationArgs,
 }
 
 /// Runs until Ctrl-C or SIGTERM.
@@ -58,6 +60,8 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
     let listen = args.listen.resolve(&args.reach, &mut problems);
     let probes = args.probes.resolve(&mut problems);
     let database_url = args.database.resolve(&mut problems);
+    // A private Postgres has one role.
+    let migration_database_url = args.migrations.resolve(&mut problems).filter(|_| database_url.is_some());
     problems.finish()?;
     let (Some(mut targets), Some(listen), Some(probes)) = (targets, listen, probes) else {
         return Err(anyhow!("the settings were refused without a reason; this is a bug in lookout"));
@@ -77,7 +81,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
     };
     let result = runtime.block_on(async {
         let api_targets = listen.api_targets;
-        let api = Api::bind(api::Config { database_url: database_url.clone(), listen })?;
+        let api = Api::bind(api::Config { database_url: database_url.clone(), migration_database_url, listen })?;
         let nothing_configured = args.targets.urls.is_none() && args.targets.config.is_none();
         let fantastic = if nothing_configured {
             let fantastic = start_fantastic().await?;

@@ -27,6 +27,7 @@ pub mod status;
 pub mod targets;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tokens;
 pub mod windows;
 pub mod workers;
 
@@ -42,7 +43,7 @@ pub type PooledConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// The newest migration this code was written for.
 ///
 /// `worker` waits for it; a test holds it against the migrations themselves.
-pub const SCHEMA_VERSION: i32 = 19;
+pub const SCHEMA_VERSION: i32 = 20;
 
 /// Puts an outcome together from the labels of its two columns.
 fn outcome(label: &str, cause: Option<&str>) -> Result<common::Outcome, StoreError> {

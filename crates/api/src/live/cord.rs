@@ -9,6 +9,8 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 use actix_web::rt::net;
+#[cfg(target_os = "linux")]
+use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
 
 /// Bytes that the kernel keeps for a client at most. What is in there cannot be taken back for
@@ -19,9 +21,18 @@ const KERNEL_KEEPS: usize = 32 * 1024;
 #[derive(Clone)]
 pub(crate) struct Cord(Arc<TcpStream>);
 
-/// Keeps a handle to each connection.
+/// How long a client may take nothing of what it is sent. The kernel keeps count, over everything
+/// that is written to the connection, and ends it.
+const UNREAD: Duration = Duration::from_secs(10);
+
+/// Keeps a handle to each connection, and gives it its deadline for what is written.
 pub(crate) fn on_connect(connection: &dyn Any, extensions: &mut Extensions) {
     let socket = connection.downcast_ref::<net::TcpStream>();
+    #[cfg(target_os = "linux")]
+    if let Some(socket) = socket {
+        // Where it cannot be had, a client that reads nothing stays until it hangs up.
+        let _ = set_tcp_user_timeout(socket, UNREAD.as_millis() as u32);
+    }
     if let Some(Ok(handle)) = socket.map(|socket| socket.as_fd().try_clone_to_owned()) {
         extensions.insert(Cord(Arc::new(handle.into())));
     }

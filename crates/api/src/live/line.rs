@@ -15,7 +15,9 @@ use super::cord::Cord;
 use super::hub::{Hub, Latest};
 use super::outgoing::{Outgoing, pieces};
 use super::views::{Page, ViewName};
+use crate::access::Bearer;
 use crate::overview::Query;
+use crate::state::State;
 
 /// Bytes of a message from a client at most.
 const MOST_BYTES: usize = 4 * 1024;
@@ -23,6 +25,9 @@ const MOST_BYTES: usize = 4 * 1024;
 /// Messages in [`SPAN`] at most.
 const MOST_MESSAGES: usize = 20;
 const SPAN: Duration = Duration::from_secs(10);
+
+/// How often a token that opened a socket is looked at again: it may be revoked, or over its time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Pings in the time that a client has for the answer to one.
 const PINGS: u32 = 4;
@@ -97,6 +102,14 @@ pub(crate) struct Line {
     asked: Option<Asked>,
     hub: Hub,
     watched: Option<Watched>,
+    /// What the client showed, to be looked at again.
+    shown: Option<Showed>,
+}
+
+/// What let a client in, and where it can be looked up.
+pub(crate) struct Showed {
+    pub(crate) bearer: Bearer,
+    pub(crate) state: State,
 }
 
 impl Line {
@@ -106,10 +119,11 @@ impl Line {
         session: Session,
         stream: MessageStream,
         hub: Hub,
+        shown: Option<Showed>,
     ) -> (HttpResponse, Self) {
         let (response, outgoing) = Outgoing::new(response, session);
         let stream = stream.max_frame_size(MOST_BYTES);
-        (response, Self { outgoing, stream, heard: VecDeque::new(), asked: None, hub, watched: None })
+        (response, Self { outgoing, stream, heard: VecDeque::new(), asked: None, hub, watched: None, shown })
     }
 
     /// Tells the client what it wants to know, until one side ends it.
@@ -139,6 +153,9 @@ impl Line {
         ping.reset();
         let (mut span, mut messages, mut pings) = (Instant::now(), 0, 0_u32);
         let mut spoke = Instant::now();
+        let mut look_again = interval(LOOK_AGAIN);
+        look_again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look_again.reset();
         loop {
             let silence = match (&self.asked, &self.watched) {
                 (Some(asked), _) => asked.until,
@@ -173,6 +190,12 @@ impl Line {
                     self.asked = Some(Asked { bytes: bytes.clone(), until: Instant::now() + patience });
                     self.send(Message::Ping(bytes)).await
                 }
+                _ = look_again.tick(), if self.shown.is_some() => match &self.shown {
+                    Some(Showed { bearer, state }) if !bearer.holds(state).await => {
+                        self.refuse("token_gone", CloseCode::Policy, "the token is no longer good").await
+                    }
+                    _ => Ok(()),
+                },
                 () = sleep_until(silence) => match (&self.asked, &self.watched) {
                     (Some(_), _) => return End::Deaf,
                     (None, Some(_)) => Ok(()),

@@ -3,8 +3,9 @@
 use actix_web::http::header::{HOST, ORIGIN, UPGRADE};
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 
+use crate::access::{self, Bearer, Grant};
 use crate::error::ApiError;
-use crate::live::{Cord, Line};
+use crate::live::{Cord, Line, Showed};
 use crate::state::State;
 
 /// The protocol's name and version, for clients that ask for it.
@@ -42,7 +43,9 @@ pub(super) async fn get(
     let Some(seat) = state.hub.seat() else { return Err(ApiError::Unavailable("there are too many live connections")) };
     let (response, session, stream) = actix_ws::handle_with_protocols(&request, body, &[PROTOCOL])
         .map_err(|error| ApiError::Header { name: "upgrade", message: error.to_string() })?;
-    let (response, line) = Line::new(response, session, stream, state.hub.clone());
+    let stored = access::grant(&request).filter(|grant| matches!(grant.bearer, Bearer::Stored(_)));
+    let shown = stored.map(|Grant { bearer, .. }| Showed { bearer, state: State::clone(&state) });
+    let (response, line) = Line::new(response, session, stream, state.hub.clone(), shown);
     let cord = Cord::of(&request);
     if let Some(cord) = &cord {
         cord.shorten();

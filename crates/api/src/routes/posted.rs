@@ -22,7 +22,7 @@ use super::targets::{Target, etag};
 use crate::config::ListenSettings;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, ChangesTarget, NotFound, TakesTarget, Unseen};
-use crate::post::{self, Body, PATIENCE};
+use crate::post::{self, AdminBody, PATIENCE};
 use crate::state::{State, within};
 
 /// A target as it is posted: the fields of one in the configuration file, with the same
@@ -99,7 +99,7 @@ pub(super) struct Posting {
 pub(super) async fn post(
     state: web::Data<State>,
     request: HttpRequest,
-    Body(body): Body,
+    AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
     let target = read(&request, &body, None)?;
     put_target(&state, &target, &body, known(&request)?.unwrap_or(Known::Whatever)).await
@@ -132,7 +132,7 @@ pub(super) async fn put(
     state: web::Data<State>,
     request: HttpRequest,
     key: web::Path<String>,
-    Body(body): Body,
+    AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
     let target = read(&request, &body, Some(&key))?;
     if target.key != *key {
@@ -165,7 +165,7 @@ pub(super) async fn delete(
     state: web::Data<State>,
     request: HttpRequest,
     key: web::Path<String>,
-    _: Body,
+    _: AdminBody,
 ) -> Result<HttpResponse, ApiError> {
     let known = known(&request)?.unwrap_or(Known::Whatever);
     let removed = within(PATIENCE, async { Ok(posted::remove(&mut *state.database().await?, &key, known).await?) });

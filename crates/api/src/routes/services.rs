@@ -12,7 +12,7 @@ use crate::answer::Moment;
 use crate::cursor;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
-use crate::post::{self, Body};
+use crate::post::{self, AdminBody};
 use crate::state::{PATIENCE, State, within};
 
 /// Endpoints on a page, at most and unless fewer are asked for.
@@ -179,7 +179,7 @@ pub(super) struct Accepted {
 pub(super) async fn declare(
     state: web::Data<State>,
     request: HttpRequest,
-    Body(body): Body,
+    AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
     if !["application/json", "text/plain"].contains(&post::media_type(&request)) {
         return Err(ApiError::MediaType("send the endpoints as application/json"));

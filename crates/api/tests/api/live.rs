@@ -120,7 +120,7 @@ async fn deltas_applied_to_a_snapshot_are_a_fresh_snapshot() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
+async fn a29_a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
     let db = TestDb::new().await;
     store(&db, &[check(1, ago(1), Outcome::Up)]).await;
     let api = TestApi::start(&db.url).await;
@@ -228,7 +228,7 @@ async fn a_page_that_cannot_set_headers_brings_its_token_as_a_subprotocol() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_understood_closes_the_line_with_a_reason() {
+async fn a28_a_message_that_is_not_understood_closes_the_line_with_a_reason() {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;
     let binary = Message::binary(vec![1, 2]);

@@ -88,7 +88,9 @@ async fn a_port_in_use_and_a_wrong_database_are_one_line_each() {
     let db = TestDb::new().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = api::config::ListenSettings::at(taken.local_addr().unwrap());
-    let error = api::Api::bind(api::Config { database_url: db.url.clone(), listen }).err().unwrap();
+    let error = api::Api::bind(api::Config { database_url: db.url.clone(), migration_database_url: None, listen })
+        .err()
+        .unwrap();
     let line = error.downcast_ref::<settings::SettingsError>().unwrap().to_string();
     assert!(line.starts_with("API_ADDR (--api-addr): cannot listen on 127.0.0.1:"), "{line}");
     assert!(!line.contains('\n'));
@@ -96,7 +98,7 @@ async fn a_port_in_use_and_a_wrong_database_are_one_line_each() {
     let mut missing = url::Url::parse(&db.url).unwrap();
     missing.set_path("no_such_database");
     let listen = api::config::ListenSettings::at("127.0.0.1:0".parse().unwrap());
-    let config = api::Config { database_url: missing.to_string(), listen };
+    let config = api::Config { database_url: missing.to_string(), migration_database_url: None, listen };
     let error = api::run(config, tokio_util::sync::CancellationToken::new()).await.unwrap_err();
     let line = error.downcast_ref::<settings::SettingsError>().unwrap().to_string();
     assert!(line.starts_with("DATABASE_URL (--database-url): ") && line.contains("no_such_database"), "{line}");

@@ -31,7 +31,11 @@ impl TestApi {
     }
 
     pub(crate) async fn start_as(database_url: &str, public_read: bool, public_page: bool) -> Self {
-        let api = Self::spawn_as(database_url, public_read, public_page);
+        Self::start_on(database_url, settings(public_read, public_page)).await
+    }
+
+    pub(crate) async fn start_on(database_url: &str, listen: ListenSettings) -> Self {
+        let api = Self::spawn_on(database_url, listen);
         for _ in 0..600 {
             if api.get("/readyz").await.status() == 200 {
                 return api;
@@ -43,14 +47,13 @@ impl TestApi {
 
     /// Without waiting until it is ready. It has a public page where reading is public.
     pub(crate) fn spawn(database_url: &str, public_read: bool) -> Self {
-        Self::spawn_as(database_url, public_read, public_read)
+        Self::spawn_on(database_url, settings(public_read, public_read))
     }
 
-    fn spawn_as(database_url: &str, public_read: bool, public_page: bool) -> Self {
-        let addr = "127.0.0.1:0".parse().unwrap();
-        let token = Some(TOKEN.to_owned());
-        let listen = ListenSettings { public_read, public_page, token, ..ListenSettings::at(addr) };
-        let api = Api::bind(api::Config { database_url: database_url.to_owned(), listen }).unwrap();
+    pub(crate) fn spawn_on(database_url: &str, listen: ListenSettings) -> Self {
+        let api =
+            Api::bind(api::Config { database_url: database_url.to_owned(), migration_database_url: None, listen })
+                .unwrap();
         let base = format!("http://{}", api.addr());
         let stop = CancellationToken::new();
         let task = tokio::spawn(api.run(stop.clone()));
@@ -82,6 +85,18 @@ impl TestApi {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
+    }
+}
+
+/// An api on a free port with [`TOKEN`], and no limit to what one test asks.
+pub(crate) fn settings(public_read: bool, public_page: bool) -> ListenSettings {
+    let token = Some(TOKEN.to_owned());
+    ListenSettings {
+        public_read,
+        public_page,
+        token,
+        rate_limit: None,
+        ..ListenSettings::at("127.0.0.1:0".parse().unwrap())
     }
 }
 

@@ -22,6 +22,13 @@ pub(crate) async fn connect(api: &TestApi) -> Socket {
     connect_async(address(api)).await.unwrap().0
 }
 
+/// A socket that a token opened.
+pub(crate) async fn connect_as(api: &TestApi, token: &str) -> Socket {
+    let mut request = address(api).into_client_request().unwrap();
+    request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    connect_async(request).await.unwrap().0
+}
+
 pub(crate) async fn connect_with(api: &TestApi, headers: &[(&'static str, &str)]) -> Result<http::Response<()>, u16> {
     let mut request = address(api).into_client_request().unwrap();
     for (name, value) in headers {
