@@ -134,6 +134,10 @@ async fn run(server: &connect::Server, client: &mut Client) -> Result<Applied, S
         names: report.applied_migrations().iter().map(ToString::to_string).collect(),
         version: known.iter().map(|one| one.version()).max().unwrap_or(0),
     };
+    // Also where nothing was applied: the roles may be newer than the tables.
+    if let Err(error) = client.batch_execute("select grant_roles()").await {
+        warn!("could not give the roles of api and worker their rights: {}", server.query_error("granting", &error));
+    }
     if !applied.names.is_empty() {
         info!("applied migrations {}", applied.names.join(", "));
     }
