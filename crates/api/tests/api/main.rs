@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod catalogue;
 mod checks;
 mod dashboard;
 mod health;
@@ -14,7 +15,9 @@ mod openapi;
 mod posted;
 mod problems;
 mod public;
+mod slow;
 mod status;
+mod stream;
 mod summary;
 mod support;
 mod system;

@@ -1,0 +1,265 @@
+//! The catalogue of bad streams: what each line of `POST /api/v1/events` is answered with, a test a row.
+//!
+//! | row | where, or why not |
+//! |---|---|
+//! | E11 | nobody posts states: an incident opens and closes by the requests (`engine`) |
+//! | E13 | there are no URLs and titles in a stream; texts of any script are kept |
+//! | E17 | a hook shows a token; there are no signatures. A post that is repeated is E07 |
+//! | E20 | `access.rs` (`a23_…`): a limit for each token and address |
+
+use chrono::Utc;
+use reqwest::Method;
+use serde_json::{Value, json};
+use store::testing::TestDb;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::support::{TOKEN, TestApi};
+
+async fn declared() -> (TestDb, TestApi) {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    let services = r#"[{"name": "shop", "verb": "GET", "resource": "/", "slo": 0.9, "window": 10}]"#;
+    let request = api.request(Method::PUT, "/api/v1/services").bearer_auth(TOKEN).body(services);
+    assert_eq!(request.header("content-type", "application/json").send().await.unwrap().status(), 200);
+    (db, api)
+}
+
+fn access(rest: &str) -> String {
+    json!({"type": "access", "value": format!("{} {rest}", Utc::now().timestamp())}).to_string()
+}
+
+fn good() -> String {
+    access("GET / 200")
+}
+
+async fn post(api: &TestApi, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    let request = api.request(Method::POST, "/api/v1/events").bearer_auth(TOKEN);
+    let answer = request.header("content-type", "application/x-ndjson").body(body).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+/// The reason and the explanation for a line that is rejected.
+async fn rejected(api: &TestApi, line: &str) -> (String, String) {
+    let (status, body) = post(api, format!("{}\n{line}\n", good())).await;
+    assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(1), &json!(1)), "{line}: {body}");
+    let result = &body["results"][1];
+    assert_eq!((&result["line"], &result["status"]), (&json!(2), &json!(422)), "{body}");
+    let text = |name: &str| result[name].as_str().unwrap().to_owned();
+    (text("reason"), text("explanation"))
+}
+
+async fn stored(db: &TestDb) -> i64 {
+    sqlx::query_scalar("select count(*) from access_event").fetch_one(&db.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn e01_one_bad_line_among_a_thousand_is_named_and_the_others_are_stored() {
+    let (db, api) = declared().await;
+    let mut lines = vec![good(); 1_000];
+    lines[499] = "nonsense".to_owned();
+    let (status, body) = post(&api, lines.join("\n")).await;
+    assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(999), &json!(1)));
+    assert_eq!((&body["results"][499]["line"], &body["results"][499]["status"]), (&json!(500), &json!(422)));
+    assert_eq!(stored(&db).await, 999);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e02_nothing_is_refused_blank_lines_are_skipped_and_the_last_needs_no_end() {
+    let (db, api) = declared().await;
+    for nothing in ["", "\n\n", " \r\n\t\n"] {
+        assert_eq!(post(&api, nothing).await.0, 422, "{nothing:?}");
+    }
+    let (status, body) = post(&api, format!("\n{}\n\n{}", good(), good())).await;
+    assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(2), &json!(0)), "{body}");
+    assert_eq!(stored(&db).await, 2);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e03_a_line_that_is_too_long_is_an_error_of_that_line() {
+    let (_db, api) = declared().await;
+    let (_, explanation) = rejected(&api, &"x".repeat(64 * 1024 + 1)).await;
+    assert!(explanation.contains("64 KiB"), "{explanation}");
+    assert_eq!(post(&api, "x".repeat(10 * 1024 * 1024)).await.0, 413, "one line, and more than is ever read");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e04_an_unknown_type_is_told_which_there_are() {
+    let (_db, api) = declared().await;
+    let (reason, explanation) = rejected(&api, r#"{"type": "news", "value": "x"}"#).await;
+    assert_eq!(reason, "unknown-type");
+    assert!(explanation.contains("access") && explanation.contains("change"), "{explanation}");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e05_a_field_that_is_missing_null_or_of_another_type_is_an_error_of_that_line() {
+    let (_db, api) = declared().await;
+    for line in [
+        r#"{"type": "access"}"#,
+        r#"{"value": "1 GET / 200"}"#,
+        r#"{"type": "access", "value": null}"#,
+        r#"{"type": "access", "value": 7}"#,
+        r#"{"type": "access", "value": ["1 GET / 200"]}"#,
+        r#"{"type": "access", "value": "1 GET /"}"#,
+        r#"{"type": "access", "value": ""}"#,
+        r#"["access"]"#,
+        "null",
+        "7",
+    ] {
+        let (_, explanation) = rejected(&api, line).await;
+        assert!(!explanation.is_empty(), "{line}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e06_a_time_that_is_none_or_ahead_is_an_error_of_that_line() {
+    let (db, api) = declared().await;
+    let now = Utc::now().timestamp();
+    let milliseconds = format!("{now}000");
+    let ahead = (now + 400).to_string();
+    for at in ["", "now", "-1", "NaN", "1e400", "2026-11-21T10:00:00", &milliseconds, &ahead, "99999999999999999999"] {
+        let line = json!({"type": "access", "value": format!("{at} GET / 200")}).to_string();
+        rejected(&api, &line).await;
+    }
+    // A time long ago counts for a time long ago; when it came is kept beside it.
+    let old = json!({"type": "access", "value": "1543443091.27 GET / 200"}).to_string();
+    let before = stored(&db).await;
+    assert_eq!(post(&api, old).await.1["accepted"], 1);
+    assert_eq!(stored(&db).await, before + 1);
+    api.stop().await;
+}
+
+async fn post_with_key(api: &TestApi, body: String) -> (u16, bool) {
+    let request = api.request(Method::POST, "/api/v1/events").bearer_auth(TOKEN).header("idempotency-key", "k");
+    let answer = request.header("content-type", "application/x-ndjson").body(body).send().await.unwrap();
+    (answer.status().as_u16(), answer.headers().contains_key("idempotency-replayed"))
+}
+
+#[tokio::test]
+async fn e07_the_same_post_twice_is_stored_once() {
+    let (db, api) = declared().await;
+    let body = good();
+    assert_eq!(post_with_key(&api, body.clone()).await, (207, false));
+    assert_eq!(post_with_key(&api, body).await, (207, true));
+    assert_eq!(stored(&db).await, 1);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e08_another_post_under_the_same_key_is_a_conflict() {
+    let (db, api) = declared().await;
+    assert_eq!(post_with_key(&api, good()).await, (207, false));
+    assert_eq!(post_with_key(&api, access("GET / 500")).await.0, 409);
+    assert_eq!(stored(&db).await, 1);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e09_requests_out_of_order_are_taken() {
+    let (db, api) = declared().await;
+    let now = Utc::now().timestamp();
+    let lines: Vec<_> = [3, 1, 2]
+        .map(|ago| json!({"type": "access", "value": format!("{} GET / 200", now - ago)}).to_string())
+        .into_iter()
+        .collect();
+    assert_eq!(post(&api, lines.join("\n")).await.1["accepted"], 3);
+    assert_eq!(stored(&db).await, 3);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e10_a_name_that_is_not_declared_is_an_error_of_that_line() {
+    let (_db, api) = declared().await;
+    let (reason, explanation) = rejected(&api, &access("GET /nowhere 200")).await;
+    assert_eq!(reason, "unknown-endpoint");
+    assert!(explanation.contains("GET /nowhere") && explanation.contains("/api/v1/services"), "{explanation}");
+    let change = r#"{"type": "change", "value": "commit: x\nAuthor: <a>\nDate: 2026-11-21 10:00:00\nService: none"}"#;
+    assert_eq!(rejected(&api, change).await.0, "unknown-service");
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e12_too_many_lines_or_bytes_are_refused_whole() {
+    let (db, api) = declared().await;
+    let (status, body) = post(&api, vec![good(); 10_001].join("\n")).await;
+    assert_eq!((status, body["detail"].as_str().unwrap().contains("10000")), (413, true), "{body}");
+    let (status, body) = post(&api, format!("{}\n{}", good(), " ".repeat(8 * 1024 * 1024))).await;
+    assert_eq!((status, body["detail"].as_str().unwrap().contains("8 MiB")), (413, true), "{body}");
+    assert_eq!(stored(&db).await, 0);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e13_e14_text_of_any_script_is_kept_as_it_is_and_stays_text() {
+    let (_db, api) = declared().await;
+    for author in ["\u{202e}evil", "zero\u{200b}width", "🚀", "<script>alert(1)</script>", "**[x](javascript:y)**"] {
+        let body = json!({"service": "shop", "commit": "abc", "author": author}).to_string();
+        let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 201, "{author}");
+        assert_eq!(answer.json::<Value>().await.unwrap()["author"], author);
+    }
+    let long = json!({"service": "shop", "commit": "x".repeat(5_000)}).to_string();
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    assert_eq!(request.header("content-type", "application/json").body(long).send().await.unwrap().status(), 422);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e15_of_an_upload_that_breaks_off_nothing_is_stored_and_it_can_be_sent_again() {
+    let (db, api) = declared().await;
+    let body = vec![good(); 10].join("\n");
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nidempotency-key: k\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&body.as_bytes()[..body.len() / 2]).await.unwrap();
+    drop(stream);
+    assert_eq!(post_with_key(&api, body).await, (207, false), "not a repetition: the first never was");
+    assert_eq!(stored(&db).await, 10);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e16_a_byte_order_mark_and_carriage_returns_are_fine_and_what_is_not_utf_8_is_an_error_of_its_line() {
+    let (db, api) = declared().await;
+    let mut body = b"\xef\xbb\xbf".to_vec();
+    body.extend(format!("{}\r\n", good()).bytes());
+    body.extend(b"{\"type\": \"access\", \"value\": \"1 GET /\xff 200\"}\r\n");
+    body.extend(format!("{}\r\n", good()).bytes());
+    let (status, body) = post(&api, body).await;
+    assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(2), &json!(1)), "{body}");
+    assert_eq!(body["results"][1]["line"], 2);
+    assert_eq!(stored(&db).await, 2);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e18_no_digit_of_a_time_is_lost() {
+    let (db, api) = declared().await;
+    let line = json!({"type": "access", "value": "1543443091.123456789 GET / 200"}).to_string();
+    assert_eq!(post(&api, line).await.1["accepted"], 1);
+    let at: i64 = sqlx::query_scalar("select at_ns from access_event").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(at, 1_543_443_091_123_456_789);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e19_when_it_came_is_kept_beside_when_its_sender_says_it_was() {
+    let (_db, api) = declared().await;
+    let body = json!({"service": "shop", "commit": "abc", "at": "2020-01-01T00:00:00Z"}).to_string();
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    assert_eq!(request.header("content-type", "application/json").body(body).send().await.unwrap().status(), 201);
+    let change = &api.json("/api/v1/changes").await["changes"][0];
+    assert_eq!(change["at"], "2020-01-01T00:00:00.000000Z");
+    assert!(change["received_at"].as_str().unwrap() > "2026", "{change}");
+    api.stop().await;
+}
