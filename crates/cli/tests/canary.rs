@@ -70,8 +70,11 @@ struct Up {
 
 impl Up {
     fn start(directory: &Path, db: &TestDb) -> Self {
-        let mut child = lookout(directory)
-            .env("DATABASE_URL", &db.url)
+        Self::run(directory, lookout(directory).env("DATABASE_URL", &db.url))
+    }
+
+    fn run(directory: &Path, command: &mut Command) -> Self {
+        let mut child = command
             .env("LOOKOUT_CONFIG", "config.yaml")
             .env("LOG_LEVEL", "worker=debug,api=debug,info")
             .args(["--api-addr", "127.0.0.1:0"])
@@ -86,15 +89,18 @@ impl Up {
     }
 
     async fn get(&self, path: &str) -> String {
+        let answer = Self::client().get(format!("{}{path}", self.base)).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+        answer.text().await.unwrap()
+    }
+
+    fn client() -> reqwest::Client {
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
-        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap();
-        let answer = client.get(format!("{}{path}", self.base)).send().await.unwrap();
-        assert!(answer.status().is_success(), "{path}: {}", answer.status());
-        answer.text().await.unwrap()
+        reqwest::Client::builder().tls_backend_preconfigured(tls).build().unwrap()
     }
 }
 
@@ -204,4 +210,126 @@ async fn no_secret_is_in_any_output() {
     let report = output(lookout(directory).args(["check", "-f", "1", "-r", "1", "config.yaml"]));
     assert!(report.contains("everything") || report.contains("127.0.0.1"), "{report}");
     assert_clean("check", &report);
+}
+
+/// Everything that the settings and the API take and nobody may see: the token, a login, the passwords of
+/// Postgres, tokens that are kept, what is posted, and what is wrong with any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_of_the_api_or_of_a_posted_target_is_in_any_output() {
+    let db = TestDb::new().await;
+    let server = demo::faults::FaultServer::start_on_thread().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    fs::write(directory.join("config.yaml"), "targets: []\n").unwrap();
+    let hash = api::access::hash_password(CANARY.as_bytes()).unwrap();
+    // A server that asks for no password is given one.
+    let joint = if db.url.contains('?') { '&' } else { '?' };
+    let database = if db.url.contains('@') { db.url.clone() } else { format!("{}{joint}password={CANARY}", db.url) };
+    let admin = format!("{CANARY}-of-the-settings");
+    let up = Up::run(
+        directory,
+        lookout(directory)
+            .env("DATABASE_URL", &database)
+            .env("MIGRATION_DATABASE_URL", &database)
+            .env("API_TOKEN", &admin)
+            .env("DASHBOARD_LOGIN", format!("me:{hash}"))
+            .env("API_TARGETS", "any")
+            .env("PUBLIC_PAGE", "on")
+            .env("ALLOW_EMPTY", "on"),
+    );
+    let client = Up::client();
+    let log = || fs::read_to_string(directory.join("log")).unwrap();
+    let ready = format!("{}/readyz", up.base);
+    eventually("ready", async || client.get(&ready).send().await.is_ok_and(|answer| answer.status() == 200)).await;
+    let (stored, digest) = api::access::new_token();
+    let mut connection = db.pool.acquire().await.unwrap();
+    store::tokens::create(&mut connection, "mine", store::tokens::Scope::Admin, &digest, None).await.unwrap();
+
+    let post = async |token: &str, body: String| {
+        let request = client.post(format!("{}/api/v1/targets", up.base)).bearer_auth(token);
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        assert_clean("an answer to a post", &text);
+        status
+    };
+    // Servers that say again what they were told, to a target that asserts something else.
+    let echo = server.url("/echo");
+    let target = format!(
+        r#"{{"name": "echo", "url": "{echo}", "method": "POST", "interval": "1s", "headers": {{"authorization": "Bearer {CANARY}",
+            "x-key": "{CANARY}"}}, "body": "{CANARY}", "expect": {{"body": {{"not_contains": "{CANARY}"}}}}}}"#
+    );
+    assert_eq!(post(&stored, target).await, 201);
+    for wrong in [
+        format!(r#"{{"name": "a", "url": "http://me:{CANARY}@h/"}}"#),
+        format!(
+            r#"{{"name": "a", "url": "http://h/", "headers": {{"X": "{CANARY}\nY: 1", "Host": "{CANARY}"}}, "body": ["{CANARY}"]}}"#
+        ),
+        format!(r#"{{"name": "a", "url": "http://h/", "headers": {{"X": "{CANARY}"}} {CANARY}"#),
+    ] {
+        assert!((400..500).contains(&post(&admin, wrong).await));
+    }
+    for wrong in [format!("lookout_{CANARY}"), CANARY.to_owned()] {
+        assert_eq!(post(&wrong, "{}".to_owned()).await, 401);
+        let answer = client.get(format!("{}/status", up.base)).basic_auth(&wrong, Some(&wrong)).send().await.unwrap();
+        assert_eq!(answer.status(), 401);
+        assert_clean("a refusal", &answer.text().await.unwrap());
+    }
+    eventually("it was probed", async || log().contains("echo is down")).await;
+    eventually("and that is stored", async || {
+        let count = "select count(*) from check_result where detail like '%***%'";
+        sqlx::query_scalar::<_, i64>(count).fetch_one(&db.pool).await.unwrap() > 0
+    })
+    .await;
+
+    let get = async |path: &str| {
+        let answer = client.get(format!("{}{path}", up.base)).bearer_auth(&admin).send().await.unwrap();
+        format!("{:?}\n{}", answer.headers().clone(), answer.text().await.unwrap())
+    };
+    let document = get("/api/openapi.json").await;
+    let document: serde_json::Value = serde_json::from_str(document.split_once('\n').unwrap().1).unwrap();
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if operations.get("get").is_some() {
+            let path = path.replace("{key}", "echo").replace("{id}", "1").replace("{window}", "1h");
+            let answer = get(&path).await;
+            assert_clean(&path, &answer);
+            assert!(!answer.contains(&stored) && !answer.contains(&hash), "{path}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 25, "{asked}");
+    for path in ["/", "/targets/echo", "/public", "/public/feed.xml"] {
+        assert_clean(path, &get(path).await);
+    }
+    let list = output(lookout(directory).env("DATABASE_URL", &database).args(["token", "list"]));
+    assert!(list.contains("mine") && !list.contains(&stored), "{list}");
+    assert_clean("token list", &list);
+    kill_process(Pid::from_child(&up.child), Signal::TERM).unwrap();
+    drop(up);
+    let log = log();
+    assert_clean("the log", &log);
+    assert!(!log.contains(&stored) && !log.contains(&hash));
+    let rows: String = sqlx::query_scalar(
+        "select concat((select string_agg((to_jsonb(t) - 'posted')::text, ' ') from target t),
+                       (select string_agg(c::text, ' ') from check_result c), (select string_agg(t::text, ' ') from api_token t),
+                       (select string_agg(w::text, ' ') from worker w), (select string_agg(r::text, ' ') from receipt r))",
+    )
+    .fetch_one(&db.pool)
+    .await
+    .unwrap();
+    assert!(rows.contains("echo"));
+    assert_clean("the database, but for what workers send", &rows);
+
+    // Settings that are wrong beside a secret, or in one.
+    for (name, value) in [
+        ("API_TOKEN", "canary5ecret"),
+        ("DASHBOARD_LOGIN", "me:canary5ecret"),
+        ("DATABASE_URL", "mysql://me:canary5ecret@h/x"),
+        ("MIGRATION_DATABASE_URL", "mysql://me:canary5ecret@h/x"),
+    ] {
+        let said = output(lookout(directory).env("DATABASE_URL", &database).env(name, value));
+        assert!(said.contains(name), "{name}: {said}");
+        assert_clean(name, &said);
+    }
 }
