@@ -1,0 +1,19 @@
+//! Any bytes as one line of a stream: an event or a reason, and never a panic.
+
+#![no_main]
+
+use engine::{Access, Change, Envelope};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|line: &[u8]| match Envelope::parse(line) {
+    Ok(Some(Envelope::Access(value))) => match Access::parse(&value) {
+        Ok(access) => assert!((100..=599).contains(&access.status.get())),
+        Err(rejection) => assert!(!rejection.explanation.is_empty()),
+    },
+    Ok(Some(Envelope::Change(value))) => match Change::parse(&value) {
+        Ok(change) => assert!(!change.commit.is_empty()),
+        Err(rejection) => assert!(!rejection.explanation.is_empty()),
+    },
+    Ok(None | Some(Envelope::EndOfStream)) => {}
+    Err(rejection) => assert!(!rejection.explanation.is_empty()),
+});
