@@ -66,6 +66,21 @@ lint: ## Check format, clippy and docs; a warning fails
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
 
+.PHONY: audit
+audit: ## Check licences, forbidden crates and sources of what is built in (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo 'lookout: no cargo-deny found: cargo install --locked cargo-deny' >&2; exit 1; }
+	$(CARGO) deny --locked check licenses bans sources
+
+.PHONY: fuzz
+fuzz: ## Fuzz the readers, RUNS (10000000) inputs each (needs a nightly compiler and cargo-fuzz)
+	@scripts/fuzz.sh
+
+.PHONY: schemathesis
+schemathesis: ## Hold a running api against its OpenAPI document (under a minute; takes schemathesis from PyPI)
+	@scripts/setup.sh run
+	$(CARGO) build --locked -p cli
+	@scripts/schemathesis.sh
+
 .PHONY: fmt
 fmt: ## Format the code
 	$(CARGO) fmt --all
