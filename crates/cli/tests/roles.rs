@@ -16,6 +16,7 @@ use store::pool::{self, PoolSettings};
 use store::testing::TestDb;
 use tokio_util::sync::CancellationToken;
 use worker::config::ProbeSettings;
+use worker::fair::Canaries;
 use worker::housekeeping::Retention;
 use worker::plan::Limits;
 
@@ -92,6 +93,8 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
     let probes = ProbeSettings {
         limits: Limits::for_total(100),
         max_buffered: 10_000,
+        spool_max: 10_000,
+        canaries: Canaries::Nobody,
         listen: None,
         retention: Retention::default(),
     };
