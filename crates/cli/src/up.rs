@@ -95,7 +95,8 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
         let config = worker::Config::new(database_url.clone(), targets, probes, &mut problems);
         problems.finish()?;
         let dir = args.data_dir.clone().unwrap_or_else(embedded::default_data_dir);
-        let config = config.map(|config| worker::Config { file: args.targets.file(), api_targets, ..config }.keeping(Some(&dir)));
+        let config = config
+            .map(|config| worker::Config { file: args.targets.file(), api_targets, ..config }.keeping(Some(&dir)));
         let config = config.context("the settings were refused without a reason; this is a bug in lookout")?;
         together(api, config, fantastic, stop).await
     });
