@@ -3,7 +3,7 @@
 //! Two faults of ours look like a target's: this process stood still while a probe waited
 //! ([`Pulse`]), and our network or name server is gone ([`Reach`]). Either makes the
 //! result `unknown`. The second is asked about only when it may have been so: nothing connected, and no
-//! other target did within the last second. So it costs nothing while all is well, and one target that is
+//! other target did just before. So it costs nothing while all is well, and one target that is
 //! down among others that are not is down at once.
 
 mod pulse;
@@ -23,8 +23,10 @@ use crate::stats::Stats;
 pub use pulse::Pulse;
 pub use reach::{Canaries, Reach, Sign};
 
-/// So new has an answer to be: of another target, or of whoever was asked about the network.
-const FRESH: Duration = Duration::from_secs(1);
+/// So new has an answer to be, of another target or of whoever was asked about the network: from the
+/// second half of the time that the one which failed had, and within these bounds. What
+/// connected before that did so over a network that may have gone since.
+const FRESH: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 /// While we are offline, ask this often whether that is over.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -119,20 +121,21 @@ impl<R: Reach> Network<R> {
     /// Whether it was our fault that nothing answered since `begun`.
     async fn was_offline(self: &Arc<Self>, begun: Instant, is_lookup: bool) -> bool {
         let ended = Instant::now();
+        let fresh = (ended.duration_since(begun) / 2).clamp(FRESH[0], FRESH[1]);
         {
             let known = self.known();
             if known.offline.is_some() || known.was_offline.is_some_and(|until| until >= begun) {
                 return true;
             }
             // That something connects says nothing about names.
-            let connects = known.connected.is_some_and(|at| at + FRESH >= ended);
+            let connects = known.connected.is_some_and(|at| at + fresh >= ended);
             if connects && !is_lookup || known.distrusted.is_some_and(|until| ended < until) {
                 return false;
             }
         }
         let mut asking = self.asking.lock().await;
         if let Some((asked, online)) = *asking
-            && asked + FRESH >= ended
+            && asked + fresh >= ended
         {
             return !online;
         }
@@ -166,7 +169,7 @@ impl<R: Reach> Network<R> {
             let is_back = self.reach.ask().await.is_none();
             let now = Instant::now();
             let mut known = self.known();
-            let connects = known.connected.is_some_and(|at| at + FRESH >= now);
+            let connects = known.connected.is_some_and(|at| at + FRESH[1] >= now);
             contradicted = if connects { contradicted + 1 } else { 0 };
             let is_wrong = self.reach.may_be_wrong() && contradicted >= WRONG_AFTER;
             if !is_back && !is_wrong {

@@ -129,6 +129,17 @@ async fn without_a_network_nobody_is_blamed_also_not_those_whose_wait_began_or_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_connected_before_the_network_went_is_no_excuse_for_it() {
+    let wire = Wire::default();
+    let fair = Fair::new(Scripted, wire.clone(), Arc::default());
+    assert_eq!(outcome(&fair, "http://b.example/refused").await, Outcome::Down(Cause::Refused));
+    assert_eq!(outcome(&fair, "http://b.example/up").await, Outcome::Up);
+    // It goes right then; the next one's second is over when both answers are hardly older.
+    wire.is_cut.store(true, Ordering::Relaxed);
+    assert_eq!(outcome(&fair, "http://a.example/hang").await, Outcome::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_name_server_that_is_gone_is_found_out_while_addresses_answer() {
     let wire = Wire::default();
     wire.is_cut.store(true, Ordering::Relaxed);

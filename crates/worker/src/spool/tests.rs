@@ -18,7 +18,7 @@ fn result(n: usize) -> (KeyHash, Check) {
     let check = Check {
         target_id: TargetId(n as i32 % 50),
         slot: Slot(n_i64 * 1_000),
-        started_us: (n % 5 != 0).then_some(n_i64 * 1_000 + 17),
+        started_us: (!n.is_multiple_of(5)).then_some(n_i64 * 1_000 + 17),
         outcome: if failed { Outcome::Down(Cause::Assertion) } else { Outcome::Up },
         code: Some(200),
         elapsed_us: Some(n as u32),
