@@ -112,3 +112,6 @@ begin
     execute format('alter function grant_roles() set search_path = %I, pg_temp', ours);
 end
 $$;
+
+-- Here and not only afterwards: a worker begins as soon as it sees this version.
+select grant_roles();

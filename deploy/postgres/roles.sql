@@ -24,6 +24,10 @@ begin
     end if;
     execute format('grant connect on database %I to lookout_api, lookout_worker', current_database());
     execute format('revoke temporary on database %I from public', current_database());
+    -- Also of tables that are still to be made, so that a worker can see how far the migrations are.
+    execute format(
+        'alter default privileges in schema %I grant select on tables to lookout_api, lookout_worker', current_schema()
+    );
     -- Before the first start there are no tables yet; the api gives the rights when it has made them.
     if to_regprocedure('grant_roles()') is not null then
         perform grant_roles();

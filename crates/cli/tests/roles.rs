@@ -133,6 +133,7 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
     drop(owner);
     let deleted = client.delete(format!("{base}/api/v1/targets/posted")).bearer_auth(&token);
     eventually("checks of both, an incident and a minute", async || {
+        assert!(!worker.is_finished(), "the worker gave up");
         let count = "select (select count(distinct target_id) from check_result where outcome <> 'missed') = 2
             and exists (select from incident) and exists (select from rollup_minute)";
         sqlx::query_scalar::<_, bool>(count).fetch_one(&db.pool).await.unwrap()
