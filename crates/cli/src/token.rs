@@ -12,12 +12,13 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use settings::{DatabaseArgs, Problems, SettingsError};
+use store::PgConnection;
 use store::embedded::{self, Embedded};
 use store::pool::{self, PoolSettings};
 use store::tokens::{self, Scope, Token};
-use store::{PgConnection, StoreError};
 
 use crate::text;
+use crate::up::DATABASE;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -85,12 +86,10 @@ pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(async {
-        let wrong = |error: StoreError| SettingsError::one(format!("DATABASE_URL (--database-url): {error}"));
-        let pool = pool::lazy(&url, &PoolSettings::WORKER).map_err(wrong)?;
+        let wrong = |reason: String| SettingsError::one(format!("DATABASE_URL (--database-url): {reason}"));
+        let pool = pool::lazy(&url, &PoolSettings::WORKER).map_err(|error| wrong(error.to_string()))?;
         match pool::ping(&pool).await {
-            Err(error @ (StoreError::Login(_) | StoreError::NoDatabase(_) | StoreError::Settings(_))) => {
-                return Err(wrong(error).into());
-            }
+            Err(error) if error.is_refusal() => return Err(wrong(pool::explain(&pool, &error)).into()),
             other => other.with_context(|| format!("cannot reach Postgres at {}", pool::server(&pool)))?,
         }
         let version = pool::schema_version(&pool).await?.unwrap_or(0);
@@ -118,7 +117,7 @@ fn private(directory: Option<PathBuf>) -> anyhow::Result<(String, Option<Embedde
         return Err(SettingsError::one(problem).into());
     }
     let server = Embedded::start(&directory).map_err(SettingsError::one)?;
-    Ok((server.url("lookout"), Some(server)))
+    Ok((server.url(DATABASE), Some(server)))
 }
 
 /// What is to be done, with everything in it judged.
