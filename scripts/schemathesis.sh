@@ -53,6 +53,8 @@ for _ in $(seq 300); do
     sleep 0.2
 done
 
+# What it cannot know: how lines are sent.
+export SCHEMATHESIS_HOOKS=scripts/schemathesis_hooks.py
 if ! "$tool" run "$base/api/openapi.json" --header "Authorization: Bearer $token" \
     --checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,response_headers_conformance \
     --phases examples,coverage,fuzzing --max-examples "${EXAMPLES:-15}" --seed "${SEED:-1}" \
