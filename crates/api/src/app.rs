@@ -146,12 +146,15 @@ impl Api {
     }
 }
 
-/// How many connections there may be at once. Each needs a descriptor: the soft limit is raised as far
+/// Descriptors of a connection: its own, and the handle to cut it by (`live::Cord`).
+const FOR_EACH: u64 = 2;
+
+/// How many connections there may be at once. Each needs descriptors: the soft limit is raised as far
 /// as allowed, and what still does not fit is taken off.
 fn most_connections(wanted: usize) -> usize {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_add(OTHER_DESCRIPTORS);
+    let needed = u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(FOR_EACH).saturating_add(OTHER_DESCRIPTORS);
     let mut allowed = current.unwrap_or(u64::MAX);
     if allowed < needed {
         let raised = maximum.map_or(needed, |maximum| needed.min(maximum));
@@ -163,7 +166,7 @@ fn most_connections(wanted: usize) -> usize {
         return wanted;
     }
     // With very few, half of them.
-    let fits = allowed.saturating_sub(OTHER_DESCRIPTORS).max(allowed / 2);
+    let fits = allowed.saturating_sub(OTHER_DESCRIPTORS).max(allowed / 2) / FOR_EACH;
     warn!("MAX_CONNECTIONS is {wanted} but only {allowed} descriptors are allowed: {fits} at once (see ulimit -n)");
     usize::try_from(fits).unwrap_or(wanted)
 }
