@@ -55,7 +55,7 @@ async fn raw(api: &TestApi, bytes: &[u8]) -> (String, bool) {
     let mut answer = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {
-        match timeout(Duration::from_secs(3), stream.read(&mut buffer)).await {
+        match timeout(Duration::from_secs(12), stream.read(&mut buffer)).await {
             Ok(Ok(0) | Err(_)) => return (String::from_utf8_lossy(&answer).into_owned(), true),
             Ok(Ok(count)) => answer.extend_from_slice(&buffer[..count]),
             Err(_) => return (String::from_utf8_lossy(&answer).into_owned(), false),
