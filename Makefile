@@ -54,10 +54,16 @@ run_local: ## Run the demonstration without containers: functions to watch, one 
 	@scripts/run_local.sh
 
 .PHONY: bench
-bench: ## Measure lookout replay beside bare loops, wc and jq (a few minutes)
+bench: ## Measure everything beside bare loops and other monitors, into bench/RESULTS.md (under 15 minutes)
 	@scripts/setup.sh build
-	$(CARGO) build --release --locked -p cli -p bench-replay
-	$${CARGO_TARGET_DIR:-target}/release/bench-replay
+	$(CARGO) build --release --locked -p worker -p api -p cli -p bench-load -p bench-replay
+	$${CARGO_TARGET_DIR:-target}/release/bench-load
+
+.PHONY: bench-large
+bench-large: ## The same windows over 100 M rows as over 1 M (ROWS=10000000 for fewer; some 15 GB of disk)
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked -p bench-load
+	$${CARGO_TARGET_DIR:-target}/release/bench-load large
 
 .PHONY: lint
 lint: ## Check format, clippy and docs; a warning fails

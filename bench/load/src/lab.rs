@@ -39,7 +39,7 @@ impl Load {
     }
 
     /// The list a worker is given.
-    fn yaml(self, ports: &[u16]) -> String {
+    pub(crate) fn yaml(self, ports: &[u16]) -> String {
         let connection = if self.keeps { "reuse" } else { "fresh" };
         let Self { interval_s, .. } = self;
         let timeout = interval_s.min(5);

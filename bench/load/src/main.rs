@@ -6,8 +6,13 @@
 mod clients;
 mod cost;
 mod lab;
+mod load;
 mod machine;
+mod reads;
+mod recording;
+mod replay;
 mod results;
+mod scale;
 mod target;
 
 use std::env;
@@ -17,6 +22,9 @@ use lab::Lab;
 
 /// Interleaved runs of what is compared.
 const ROUNDS: usize = 5;
+
+/// Rows of the large table.
+const LARGE: i64 = 100_000_000;
 
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -28,21 +36,29 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-const SECTIONS: [&str; 1] = ["cost"];
+/// In the order of the page; `large` only when it is named.
+const SECTIONS: [&str; 7] = ["cost", "load", "recording", "reads", "scale", "replay", "large"];
 
 async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
     if let Some(unknown) = wanted.iter().find(|name| !SECTIONS.contains(name)) {
         anyhow::bail!("no section is called {unknown}; there are: {}", SECTIONS.join(", "));
     }
+    let rows = env::var("ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(LARGE);
     let rounds = env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let mut lab = Lab::open().await?;
     for (place, name) in SECTIONS.iter().enumerate() {
-        if !wanted.is_empty() && !wanted.contains(name) {
+        if if wanted.is_empty() { *name == "large" } else { !wanted.contains(name) } {
             continue;
         }
         println!("\n{name}");
         let section = match *name {
             "cost" => cost::run(&mut lab, rounds).await?,
+            "load" => load::run(&mut lab, rounds).await?,
+            "recording" => recording::run(&mut lab, rounds).await?,
+            "reads" => reads::run(&mut lab, rounds).await?,
+            "replay" => replay::run()?,
+            "large" => reads::large(&mut lab, rounds, rows).await?,
+            "scale" => scale::run(&mut lab, rounds).await?,
             other => anyhow::bail!("{other} is not written"),
         };
         section.save(&lab.files, &format!("{place}-{name}"))?;

@@ -37,12 +37,14 @@ fn main() -> anyhow::Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serde", info, stream] => loops::run(info, stream, loops::serde),
         ["scan", info, stream] => loops::run(info, stream, loops::scan),
-        [] => bench(),
+        [] => bench(false),
+        // For `bench-load`, which makes the page of results.
+        ["json"] => bench(true),
         _ => anyhow::bail!("run it without arguments"),
     }
 }
 
-fn bench() -> anyhow::Result<()> {
+fn bench(as_json: bool) -> anyhow::Result<()> {
     let this = env::current_exe()?;
     let lookout = this.with_file_name("lookout");
     ensure!(lookout.exists(), "there is no {}: cargo build --release -p cli", lookout.display());
@@ -82,14 +84,19 @@ fn bench() -> anyhow::Result<()> {
     if Command::new("jq").arg("--version").stdout(Stdio::null()).status().is_ok() {
         candidates.push(tool("jq -c .type", FEW_LINES, &["jq", "-c", ".type"], &files.few));
     } else {
-        println!("jq is not installed: left out");
+        eprintln!("jq is not installed: left out");
     }
     for _ in 0..ROUNDS {
         for candidate in &mut candidates {
             candidate.measure()?;
         }
     }
-    print(&candidates);
+    if as_json {
+        let speeds: Vec<(&str, Vec<f64>)> = candidates.iter().map(|it| (it.name, it.speeds())).collect();
+        println!("{}", serde_json::to_string(&speeds)?);
+    } else {
+        print(&candidates);
+    }
     Ok(())
 }
 
@@ -109,6 +116,11 @@ impl Candidate {
         self.cpu.push(usage.rusage.utime + usage.rusage.stime);
         self.peak_bytes = self.peak_bytes.max(usage.rusage.maxrss);
         Ok(())
+    }
+
+    /// Events per CPU-second of each round.
+    fn speeds(&self) -> Vec<f64> {
+        self.cpu.iter().map(|cpu| self.lines as f64 / cpu.as_secs_f64().max(1e-6)).collect()
     }
 
     fn events_per_cpu_second(&self) -> f64 {
@@ -157,7 +169,7 @@ impl Files {
         if done.exists() {
             return Ok(files);
         }
-        println!("writing {LINES} lines to {}", directory.display());
+        eprintln!("writing {LINES} lines to {}", directory.display());
         fs::create_dir_all(directory)?;
         let status = Command::new(lookout)
             .args(["demo", "events", "--seed", "1", "--endpoints", ENDPOINTS, "--lines", &LINES.to_string(), "--info"])

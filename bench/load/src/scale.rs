@@ -1,0 +1,107 @@
+//! More than one worker, and what one Postgres takes.
+
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
+
+use crate::lab::{self, Lab, Load};
+use crate::machine;
+use crate::results::{Aim, Section, median};
+
+const WINDOW: Duration = Duration::from_secs(4);
+
+/// Checks a second that each worker of the first count is asked for.
+const ASKED: f64 = 4_000.0;
+
+pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section> {
+    let mut section = Section::new("Past one worker");
+    let mut done: Vec<Vec<f64>> = vec![Vec::new(); 3];
+    let mut cost: Vec<Vec<f64>> = vec![Vec::new(); 3];
+    for _ in 0..rounds.min(3) {
+        for (place, (done, cost)) in done.iter_mut().zip(&mut cost).enumerate() {
+            let workers = place + 1;
+            let worker = lab.start(Load { interval_s: 2, ..Load::per_second(2.0 * ASKED) }).await?;
+            let list = lab.files.join("more.yaml");
+            std::fs::write(&list, worker.load.yaml(&lab.target.ports))?;
+            let mut more = Vec::new();
+            for n in 1..workers {
+                let log = lab.files.join(format!("worker-{n}.log"));
+                more.push(lab::spawn(&worker.url, &list, &log)?);
+            }
+            // Shares are even after some rounds of the leases.
+            sleep(Duration::from_secs(6)).await;
+            let pids: Vec<u32> = more.iter().map(std::process::Child::id).collect();
+            let cpu = |pids: &[u32]| pids.iter().map(|pid| machine::cpu(*pid)).sum::<anyhow::Result<Duration>>();
+            let before = cpu(&pids)?;
+            let run = lab.measure(&worker, WINDOW).await?;
+            let all = run.worker_cpu + cpu(&pids)? - before;
+            done.push(run.per_second() / ASKED);
+            cost.push(run.checks as f64 / all.as_secs_f64());
+            for child in &mut more {
+                machine::terminate(child.id())?;
+                child.wait()?;
+            }
+            let accounted = lab.discard(worker).await?;
+            if accounted.missed + accounted.unknown + accounted.unaccounted != 0 {
+                println!("{workers} workers: {accounted:?}");
+            }
+            std::fs::remove_file(&list)?;
+        }
+    }
+    let one = median(&cost[0]);
+    for (place, (done, cost)) in done.into_iter().zip(cost).enumerate() {
+        let workers = place + 1;
+        section.add(format!("{workers} workers, {ASKED:.0} checks/s: done ÷ asked"), done, Aim::AtLeast(0.99), "");
+        let relative = cost.iter().map(|cost| cost / one).collect();
+        section.add(format!("{workers} workers: checks per CPU-s of all ÷ those of one"), relative, Aim::None, "");
+    }
+    postgres(lab, &mut section, rounds).await?;
+    section.note("All workers share one core here: what is shown is what more of them cost, not what more cores give.");
+    Ok(section)
+}
+
+/// How many checks a second one Postgres records, with as many writers as help.
+async fn postgres(lab: &mut Lab, section: &mut Section, rounds: usize) -> anyhow::Result<()> {
+    for writers in [1_i64, 2, 4] {
+        let (mut speeds, mut costs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds.min(3) {
+            let (database, url) = lab.database().await?;
+            let (cpu, begun) = (lab.postgres_cpu()?, Instant::now());
+            let each = (0..writers).map(|writer| {
+                let url = url.clone();
+                async move {
+                    let mut connection = PgConnection::connect(&url).await?;
+                    let at_us =
+                        (Utc::now() + chrono::TimeDelta::days(1)).timestamp_micros() / 86_400_000_000 * 86_400_000_000;
+                    let mut rows = 0;
+                    // Targets at 60 s: each flush has other ones, and a minute of each but one row.
+                    for flush in 0.. {
+                        if begun.elapsed() > Duration::from_millis(2500) {
+                            break;
+                        }
+                        let first = (writer * 100_000 + flush % 20 * 5_000) as i32;
+                        let checks = crate::recording::checks_from(first, 5_000, at_us + flush / 20 * 60_000_000);
+                        rows += store::batches::write_checks(&mut connection, "bench", &checks).await?.inserted;
+                    }
+                    connection.close().await?;
+                    anyhow::Ok(rows)
+                }
+            });
+            let rows: usize = futures_util::future::try_join_all(each).await?.into_iter().sum();
+            let took = begun.elapsed().as_secs_f64();
+            speeds.push(rows as f64 / took);
+            costs.push((lab.postgres_cpu()? - cpu).as_secs_f64() / rows as f64 * 1e6);
+            lab.drop_database(&database).await?;
+        }
+        section.add(
+            format!("one Postgres on one core, {writers} writers, targets at 60 s"),
+            speeds,
+            Aim::None,
+            "recorded checks/s",
+        );
+        section.add(format!("its cost with {writers} writers"), costs, Aim::None, "µs CPU a check");
+    }
+    Ok(())
+}
