@@ -5,17 +5,18 @@
 //! comes late replaces a `missed` or `unknown` row of its slot, never another
 //! verdict, and the roll-ups follow by the difference.
 
+mod copy;
+mod rollups;
+
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use chrono::{DateTime, Utc};
-use common::status::COUNTS;
 use common::target::micros_to_utc;
-use common::{Cause, Check, LATENCY_BUCKETS, Outcome, Tally, TargetId};
-use serde_json::Value;
+use common::{Check, Outcome, TargetId};
 use sqlx::{Acquire, PgConnection};
 
 use crate::StoreError;
+use rollups::Rollups;
 
 /// The channel on which a committed batch is announced by its id.
 pub const CHANNEL: &str = "lookout_batch";
@@ -74,49 +75,79 @@ pub async fn write_checks(
     checks: &[Check],
 ) -> Result<Written, StoreError> {
     let batch = one_per_slot(checks);
-    let (Some(first), Some(last)) =
-        (batch.iter().map(|check| check.slot).min(), batch.iter().map(|check| check.slot).max())
-    else {
+    if batch.is_empty() {
         return Ok(Written::default());
-    };
+    }
+    match write_new(connection, worker_id, &batch).await {
+        // Some rows are there: this was written before, or a verdict comes late.
+        Err(StoreError::Database(error)) if is_known_row(&error) => write_some(connection, worker_id, &batch).await,
+        written => written,
+    }
+}
+
+/// Whether a row of checks was there already.
+fn is_known_row(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|reported| {
+        reported.is_unique_violation() && reported.table().is_some_and(|table| table.starts_with("check_result"))
+    })
+}
+
+/// The usual case: nobody has written any of these.
+async fn write_new(connection: &mut PgConnection, worker_id: &str, batch: &[&Check]) -> Result<Written, StoreError> {
     let mut transaction = connection.begin().await?;
-    let batch_id = sqlx::query_scalar!(
+    let batch_id = begin_batch(&mut transaction, worker_id, batch).await?;
+    copy::insert(&mut transaction, batch_id, batch).await?;
+    let mut rollups = Rollups::default();
+    batch.iter().for_each(|check| rollups.add(check));
+    rollups.save(&mut transaction).await?;
+    announce(&mut transaction, batch_id).await?;
+    transaction.commit().await?;
+    Ok(Written { inserted: batch.len(), ..Written::default() })
+}
+
+/// Leaves alone what is there, but for what a late verdict replaces.
+async fn write_some(connection: &mut PgConnection, worker_id: &str, batch: &[&Check]) -> Result<Written, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let batch_id = begin_batch(&mut transaction, worker_id, batch).await?;
+    let inserted = insert(&mut transaction, batch_id, batch).await?;
+    let mut rollups = Rollups::default();
+    let there = already_there(&mut transaction, batch_id, batch).await?;
+    let mut late = Vec::new();
+    for &check in batch {
+        match there.get(&(check.target_id, check.slot.0)) {
+            None => rollups.add(check),
+            Some(old) if check.outcome.is_verdict() && !old.is_verdict() => {
+                rollups.take_back(check, *old);
+                rollups.add(check);
+                late.push(check);
+            }
+            Some(_) => {}
+        }
+    }
+    replace(&mut transaction, batch_id, &late).await?;
+    rollups.save(&mut transaction).await?;
+    announce(&mut transaction, batch_id).await?;
+    transaction.commit().await?;
+    Ok(Written { inserted, replaced: late.len(), ignored: batch.len() - inserted - late.len() })
+}
+
+async fn begin_batch(connection: &mut PgConnection, worker_id: &str, batch: &[&Check]) -> Result<i64, StoreError> {
+    let slots = || batch.iter().map(|check| check.slot.0);
+    Ok(sqlx::query_scalar!(
         r#"insert into batch (kind, worker_id, first_at, last_at, rows)
            values ('check', $1, $2, $3, $4) returning batch_id"#,
         worker_id,
-        first.at(),
-        last.at(),
+        micros_to_utc(slots().min().unwrap_or_default()),
+        micros_to_utc(slots().max().unwrap_or_default()),
         batch.len() as i32,
     )
-    .fetch_one(&mut *transaction)
-    .await?;
+    .fetch_one(connection)
+    .await?)
+}
 
-    let inserted = insert(&mut transaction, batch_id, &batch).await?;
-    let mut rollups = Rollups::default();
-    let mut replaced = 0;
-    if inserted == batch.len() {
-        batch.iter().for_each(|check| rollups.add(check));
-    } else {
-        let there = already_there(&mut transaction, batch_id, &batch).await?;
-        let mut late = Vec::new();
-        for check in &batch {
-            match there.get(&(check.target_id, check.slot.0)) {
-                None => rollups.add(check),
-                Some(old) if check.outcome.is_verdict() && !old.is_verdict() => {
-                    rollups.take_back(check, *old);
-                    rollups.add(check);
-                    late.push(check.clone());
-                }
-                Some(_) => {}
-            }
-        }
-        replaced = late.len();
-        replace(&mut transaction, batch_id, &late).await?;
-    }
-    rollups.save(&mut transaction).await?;
-    sqlx::query!("select pg_notify($1, $2)", CHANNEL, batch_id.to_string()).execute(&mut *transaction).await?;
-    transaction.commit().await?;
-    Ok(Written { inserted, replaced, ignored: batch.len() - inserted - replaced })
+async fn announce(connection: &mut PgConnection, batch_id: i64) -> Result<(), StoreError> {
+    sqlx::query!("select pg_notify($1, $2)", CHANNEL, batch_id.to_string()).execute(connection).await?;
+    Ok(())
 }
 
 /// Stores gaps; one that is there already grows to the later end.
@@ -146,21 +177,12 @@ pub async fn write_gaps(connection: &mut PgConnection, gaps: &[Gap]) -> Result<(
 
 /// Sorted by key, so that two writers meet rows in one order and cannot deadlock;
 /// of two checks for one slot the verdict stays.
-fn one_per_slot(checks: &[Check]) -> Vec<Check> {
-    let mut by_slot: BTreeMap<(TargetId, i64), Check> = BTreeMap::new();
-    for check in checks {
-        match by_slot.entry((check.target_id, check.slot.0)) {
-            Entry::Vacant(place) => {
-                place.insert(check.clone());
-            }
-            Entry::Occupied(mut place) => {
-                if check.outcome.is_verdict() && !place.get().outcome.is_verdict() {
-                    place.insert(check.clone());
-                }
-            }
-        }
-    }
-    by_slot.into_values().collect()
+fn one_per_slot(checks: &[Check]) -> Vec<&Check> {
+    let mut batch: Vec<&Check> = checks.iter().collect();
+    // A verdict before what is none; of equals the first stays first.
+    batch.sort_by_key(|check| (check.target_id, check.slot, !check.outcome.is_verdict()));
+    batch.dedup_by_key(|check| (check.target_id, check.slot));
+    batch
 }
 
 /// The columns of checks, as the arrays that travel to Postgres.
@@ -179,7 +201,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(checks: &[Check]) -> Self {
+    fn of(checks: &[&Check]) -> Self {
         let micros = |value: Option<u32>| value.map(|us| i32::try_from(us).unwrap_or(i32::MAX));
         Self {
             slot_at: checks.iter().map(|check| check.slot.at()).collect(),
@@ -197,7 +219,7 @@ impl Columns {
     }
 }
 
-async fn insert(connection: &mut PgConnection, batch_id: i64, checks: &[Check]) -> Result<usize, StoreError> {
+async fn insert(connection: &mut PgConnection, batch_id: i64, checks: &[&Check]) -> Result<usize, StoreError> {
     let columns = Columns::of(checks);
     let done = sqlx::query!(
         "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, dns_us, connect_us, first_byte_us, outcome, cause, code, detail)
@@ -227,7 +249,7 @@ async fn insert(connection: &mut PgConnection, batch_id: i64, checks: &[Check]) 
 async fn already_there(
     connection: &mut PgConnection,
     batch_id: i64,
-    checks: &[Check],
+    checks: &[&Check],
 ) -> Result<BTreeMap<(TargetId, i64), Outcome>, StoreError> {
     let columns = Columns::of(checks);
     // Index: check_result_pkey.
@@ -255,7 +277,7 @@ async fn already_there(
         .collect()
 }
 
-async fn replace(connection: &mut PgConnection, batch_id: i64, checks: &[Check]) -> Result<(), StoreError> {
+async fn replace(connection: &mut PgConnection, batch_id: i64, checks: &[&Check]) -> Result<(), StoreError> {
     if checks.is_empty() {
         return Ok(());
     }
@@ -273,131 +295,3 @@ async fn replace(connection: &mut PgConnection, batch_id: i64, checks: &[Check])
     insert(connection, batch_id, checks).await?;
     Ok(())
 }
-
-/// What a batch adds to the roll-ups, in key order.
-#[derive(Default)]
-struct Rollups {
-    seconds: BTreeMap<i64, Tally>,
-    /// Of each second, checks by status code.
-    codes: BTreeMap<i64, BTreeMap<u16, i32>>,
-    minutes: BTreeMap<(TargetId, i64), Tally>,
-}
-
-const SECOND_US: i64 = 1_000_000;
-const MINUTE_US: i64 = 60 * SECOND_US;
-
-impl Rollups {
-    fn of(&mut self, check: &Check) -> [&mut Tally; 2] {
-        let slot = check.slot.0;
-        [
-            self.seconds.entry(slot - slot.rem_euclid(SECOND_US)).or_default(),
-            self.minutes.entry((check.target_id, slot - slot.rem_euclid(MINUTE_US))).or_default(),
-        ]
-    }
-
-    fn add(&mut self, check: &Check) {
-        self.of(check).into_iter().for_each(|tally| tally.add(check));
-        if let Some(code) = check.code {
-            let second = check.slot.0 - check.slot.0.rem_euclid(SECOND_US);
-            *self.codes.entry(second).or_default().entry(code).or_default() += 1;
-        }
-    }
-
-    fn take_back(&mut self, check: &Check, old: Outcome) {
-        self.of(check).into_iter().for_each(|tally| tally.take_back(old));
-    }
-
-    fn codes_of(&self, second: i64) -> Value {
-        let codes = self.codes.get(&second).into_iter().flatten();
-        Value::Object(codes.map(|(code, count)| (code.to_string(), Value::from(*count))).collect())
-    }
-
-    async fn save(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        if self.seconds.is_empty() {
-            return Ok(());
-        }
-        // Counts and buckets travel as one flat array each, `width` numbers a row.
-        let bucket_at: Vec<DateTime<Utc>> = self.seconds.keys().map(|at| micros_to_utc(*at)).collect();
-        let counts: Vec<i32> = self.seconds.values().flat_map(Tally::counts).collect();
-        let codes: Vec<Value> = self.seconds.keys().map(|second| self.codes_of(*second)).collect();
-        debug_assert_eq!(counts.len(), bucket_at.len() * COUNTS);
-        sqlx::query!(
-            "insert into rollup_second as r (bucket_at, codes,
-            up, degraded, missed, unknown, down_dns, down_refused, down_timeout, down_reset, down_tls,
-            down_protocol, down_body, down_redirect, down_status, down_assertion, class_1xx, class_2xx, class_3xx,
-            class_4xx, class_5xx)
-            select b.bucket_at, b.codes,
-            ($2::int4[])[b.o + 1], ($2::int4[])[b.o + 2], ($2::int4[])[b.o + 3], ($2::int4[])[b.o + 4], ($2::int4[])[b.o + 5], ($2::int4[])[b.o + 6], ($2::int4[])[b.o + 7], ($2::int4[])[b.o + 8],
-            ($2::int4[])[b.o + 9], ($2::int4[])[b.o + 10], ($2::int4[])[b.o + 11], ($2::int4[])[b.o + 12], ($2::int4[])[b.o + 13], ($2::int4[])[b.o + 14], ($2::int4[])[b.o + 15],
-            ($2::int4[])[b.o + 16], ($2::int4[])[b.o + 17], ($2::int4[])[b.o + 18], ($2::int4[])[b.o + 19]
-            from (select bucket_at, codes, (19 * (place - 1))::int4 as o
-                  from unnest($1::timestamptz[], $3::jsonb[]) with ordinality as u (bucket_at, codes, place)) as b
-            on conflict (bucket_at, location_id) do update set
-            codes = add_codes(r.codes, excluded.codes),
-            up = r.up + excluded.up, degraded = r.degraded + excluded.degraded, missed = r.missed + excluded.missed,
-            unknown = r.unknown + excluded.unknown, down_dns = r.down_dns + excluded.down_dns,
-            down_refused = r.down_refused + excluded.down_refused,
-            down_timeout = r.down_timeout + excluded.down_timeout, down_reset = r.down_reset + excluded.down_reset,
-            down_tls = r.down_tls + excluded.down_tls, down_protocol = r.down_protocol + excluded.down_protocol,
-            down_body = r.down_body + excluded.down_body, down_redirect = r.down_redirect + excluded.down_redirect,
-            down_status = r.down_status + excluded.down_status,
-            down_assertion = r.down_assertion + excluded.down_assertion,
-            class_1xx = r.class_1xx + excluded.class_1xx, class_2xx = r.class_2xx + excluded.class_2xx,
-            class_3xx = r.class_3xx + excluded.class_3xx, class_4xx = r.class_4xx + excluded.class_4xx,
-            class_5xx = r.class_5xx + excluded.class_5xx",
-            &bucket_at,
-            &counts,
-            &codes,
-        )
-        .execute(&mut *connection)
-        .await?;
-
-        let targets: Vec<i32> = self.minutes.keys().map(|(target, _)| target.0).collect();
-        let bucket_at: Vec<DateTime<Utc>> = self.minutes.keys().map(|(_, at)| micros_to_utc(*at)).collect();
-        let counts: Vec<i32> = self.minutes.values().flat_map(Tally::counts).collect();
-        let latency_sum: Vec<i64> = self.minutes.values().map(|tally| tally.latency_sum_us).collect();
-        let latency_max: Vec<i32> = self.minutes.values().map(|tally| tally.latency_max_us).collect();
-        let buckets: Vec<i32> = self.minutes.values().flat_map(|tally| tally.buckets).collect();
-        debug_assert_eq!(buckets.len(), targets.len() * LATENCY_BUCKETS);
-        sqlx::query!(
-            "insert into rollup_minute as r (bucket_at, target_id, latency_sum_us, latency_max_us, latency_buckets,
-            up, degraded, missed, unknown, down_dns, down_refused, down_timeout, down_reset, down_tls,
-            down_protocol, down_body, down_redirect, down_status, down_assertion, class_1xx, class_2xx, class_3xx,
-            class_4xx, class_5xx)
-            select b.bucket_at, b.target_id, b.latency_sum_us, b.latency_max_us, ($6::int4[])[b.l + 1 : b.l + 24],
-            ($5::int4[])[b.o + 1], ($5::int4[])[b.o + 2], ($5::int4[])[b.o + 3], ($5::int4[])[b.o + 4], ($5::int4[])[b.o + 5], ($5::int4[])[b.o + 6], ($5::int4[])[b.o + 7], ($5::int4[])[b.o + 8],
-            ($5::int4[])[b.o + 9], ($5::int4[])[b.o + 10], ($5::int4[])[b.o + 11], ($5::int4[])[b.o + 12], ($5::int4[])[b.o + 13], ($5::int4[])[b.o + 14], ($5::int4[])[b.o + 15],
-            ($5::int4[])[b.o + 16], ($5::int4[])[b.o + 17], ($5::int4[])[b.o + 18], ($5::int4[])[b.o + 19]
-            from (select u.*, (19 * (place - 1))::int4 as o, (24 * (place - 1))::int4 as l
-                  from unnest($1::timestamptz[], $2::int4[], $3::int8[], $4::int4[])
-                       with ordinality as u (bucket_at, target_id, latency_sum_us, latency_max_us, place)) as b
-            on conflict (target_id, bucket_at, location_id) do update set
-            latency_sum_us = r.latency_sum_us + excluded.latency_sum_us,
-            latency_max_us = greatest(r.latency_max_us, excluded.latency_max_us),
-            latency_buckets = add_buckets(r.latency_buckets, excluded.latency_buckets),
-            up = r.up + excluded.up, degraded = r.degraded + excluded.degraded, missed = r.missed + excluded.missed,
-            unknown = r.unknown + excluded.unknown, down_dns = r.down_dns + excluded.down_dns,
-            down_refused = r.down_refused + excluded.down_refused,
-            down_timeout = r.down_timeout + excluded.down_timeout, down_reset = r.down_reset + excluded.down_reset,
-            down_tls = r.down_tls + excluded.down_tls, down_protocol = r.down_protocol + excluded.down_protocol,
-            down_body = r.down_body + excluded.down_body, down_redirect = r.down_redirect + excluded.down_redirect,
-            down_status = r.down_status + excluded.down_status,
-            down_assertion = r.down_assertion + excluded.down_assertion,
-            class_1xx = r.class_1xx + excluded.class_1xx, class_2xx = r.class_2xx + excluded.class_2xx,
-            class_3xx = r.class_3xx + excluded.class_3xx, class_4xx = r.class_4xx + excluded.class_4xx,
-            class_5xx = r.class_5xx + excluded.class_5xx",
-            &bucket_at,
-            &targets,
-            &latency_sum,
-            &latency_max,
-            &counts,
-            &buckets,
-        )
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
-}
-
-// The statements above spell these numbers out.
-const _: () = assert!(COUNTS == 19 && LATENCY_BUCKETS == 24 && Cause::ALL.len() == 10);
