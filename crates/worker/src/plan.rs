@@ -363,22 +363,24 @@ impl Plan {
             if slot > now_us {
                 return;
             }
-            self.due.pop();
             let target = &mut self.targets[index];
+            let interval = target.grid.interval();
+            let lost = (now_us - slot) / interval;
+            let current = Slot(slot + lost * interval);
+            // In its place, which is one walk down the heap instead of two.
+            if let Some(mut due) = self.due.peek_mut() {
+                *due = Reverse((current.0 + interval, index));
+            }
             if let Some(late) = target.waiting.take() {
                 self.waiting -= 1;
                 close(&mut self.open, late);
                 steps.push(Step::Missed { target: index, slot: late });
             }
-            let interval = target.grid.interval();
-            let lost = (now_us - slot) / interval;
-            let current = Slot(slot + lost * interval);
             if lost > MAX_MISSED_ROWS {
                 steps.push(Step::Gap { target: index, from: Slot(slot), to: current });
             } else {
                 steps.extend((0..lost).map(|n| Step::Missed { target: index, slot: Slot(slot + n * interval) }));
             }
-            self.due.push(Reverse((current.0 + interval, index)));
             *self.open.entry(current.0).or_default() += 1;
             if !self.try_start(index, current, steps) {
                 self.targets[index].waiting = Some(current);
