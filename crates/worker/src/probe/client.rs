@@ -103,8 +103,17 @@ impl Prober {
                 .referer(false)
         };
         let clients = |reach| -> Result<Clients, ProberError> {
-            let fresh = builder(&fresh_tls, reach).pool_max_idle_per_host(0).build()?;
-            let reuse = builder(&tls, reach).pool_max_idle_per_host(8).build()?;
+            // A connection for one request is gone before anybody would miss a sign of life, and
+            // each of these options costs a call to the kernel.
+            let fresh = builder(&fresh_tls, reach)
+                .pool_max_idle_per_host(0)
+                .tcp_keepalive(None)
+                .tcp_keepalive_interval(None)
+                .tcp_keepalive_retries(None)
+                .build()?;
+            // Many targets of one server are under way at once. Those that find no room open a
+            // connection for each request after all.
+            let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
         Ok(Self { own: clients(Reach::Any)?, api: clients(api_targets)? })
