@@ -251,6 +251,9 @@ impl Drop for Worker {
 pub(crate) fn spawn(url: &str, list: &Path, log: &Path) -> anyhow::Result<Child> {
     let program = std::env::current_exe()?.with_file_name("worker");
     ensure!(program.exists(), "there is no {}: cargo build --release -p worker", program.display());
+    // What an earlier worker could not write is not this one's.
+    let data = log.with_extension("data");
+    let _ = fs::remove_dir_all(&data);
     // A child begins on the core of the thread that makes it.
     machine::pin(machine::MEASURED);
     let log = File::create(log)?;
@@ -258,6 +261,7 @@ pub(crate) fn spawn(url: &str, list: &Path, log: &Path) -> anyhow::Result<Child>
         .env_clear()
         .env("DATABASE_URL", url)
         .env("LOOKOUT_CONFIG", list)
+        .env("LOOKOUT_DATA_DIR", data)
         .env("LOG_LEVEL", "warn")
         .envs(std::env::var("WORKERS_COUNT").map(|count| ("WORKERS_COUNT", count)))
         .current_dir("/")

@@ -69,13 +69,16 @@ async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Runs a worker on so many targets for so many seconds and tells how it does, for a profiler:
-/// `hold 5000 30 keep`, `hold 5000 30 delayed`.
+/// `hold 5000 30 keep`, `hold 5000 30 delayed`, `hold 50000 30 minutely`.
 async fn hold(arguments: &[&str]) -> anyhow::Result<()> {
-    let [targets, seconds, kinds @ ..] = arguments else { anyhow::bail!("hold TARGETS SECONDS [keep] [delayed]") };
+    let [targets, seconds, kinds @ ..] = arguments else {
+        anyhow::bail!("hold TARGETS SECONDS [keep] [delayed] [minutely]")
+    };
     let mut lab = Lab::open().await?;
     let load = lab::Load {
         keeps: kinds.contains(&"keep"),
         delayed: kinds.contains(&"delayed"),
+        interval_s: if kinds.contains(&"minutely") { 60 } else { 1 },
         ..lab::Load::per_second(targets.parse()?)
     };
     let worker = lab.start(load).await?;

@@ -64,6 +64,7 @@ pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section>
 
 /// How many checks a second one Postgres records, with as many writers as help.
 async fn postgres(lab: &mut Lab, section: &mut Section, rounds: usize) -> anyhow::Result<()> {
+    let mut sizes = [f64::NAN; 2];
     for writers in [1_i64, 2, 4] {
         let (mut speeds, mut costs) = (Vec::new(), Vec::new());
         for _ in 0..rounds.min(3) {
@@ -91,6 +92,7 @@ async fn postgres(lab: &mut Lab, section: &mut Section, rounds: usize) -> anyhow
             });
             let rows: usize = futures_util::future::try_join_all(each).await?.into_iter().sum();
             let took = begun.elapsed().as_secs_f64();
+            sizes = [size(&url, "check_result", rows).await?, size(&url, "rollup_minute", rows).await?];
             speeds.push(rows as f64 / took);
             costs.push((lab.postgres_cpu()? - cpu).as_secs_f64() / rows as f64 * 1e6);
             lab.drop_database(&database).await?;
@@ -103,5 +105,20 @@ async fn postgres(lab: &mut Lab, section: &mut Section, rounds: usize) -> anyhow
         );
         section.add(format!("its cost with {writers} writers"), costs, Aim::None, "µs CPU a check");
     }
+    let [row, minute] = sizes;
+    section.add("a check on disk, with its indexes", vec![row], Aim::None, "bytes");
+    section.add("a minute of a target on disk, with its indexes", vec![minute], Aim::None, "bytes");
     Ok(())
+}
+
+/// Bytes of a partitioned table with its indexes, for each of its rows.
+async fn size(url: &str, table: &str, rows: usize) -> anyhow::Result<f64> {
+    let mut connection = PgConnection::connect(url).await?;
+    let bytes: i64 = sqlx::query_scalar(
+        "select sum(pg_total_relation_size(inhrelid))::int8 from pg_inherits where inhparent = $1::text::regclass",
+    )
+    .bind(table)
+    .fetch_one(&mut connection)
+    .await?;
+    Ok(bytes as f64 / rows as f64)
 }
