@@ -65,6 +65,12 @@ bench-large: ## The same windows over 100 M rows as over 1 M (ROWS=10000000 for 
 	$(CARGO) build --release --locked -p bench-load
 	$${CARGO_TARGET_DIR:-target}/release/bench-load large
 
+.PHONY: faults
+faults: ## Break things while targets are probed, and write docs/FAULTS.md (about a quarter of an hour)
+	@scripts/setup.sh test
+	$(CARGO) build --release --locked -p bench-faults
+	$${CARGO_TARGET_DIR:-target}/release/bench-faults --write docs/FAULTS.md
+
 .PHONY: lint
 lint: ## Check format, clippy and docs; a warning fails
 	@scripts/setup.sh build
