@@ -87,8 +87,8 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
 
     let server = FaultServer::start_on_thread().unwrap();
     let url = TargetUrl::parse(&server.url("/flaky/50")).unwrap();
-    let own =
-        TargetSpec { interval: Interval::new(Duration::from_secs(1)).unwrap(), ..TargetSpec::new("own", url.clone()) };
+    let interval = Interval::new(Duration::from_secs(1)).unwrap();
+    let own = TargetSpec { interval, timeout: interval.duration(), ..TargetSpec::new("own", url.clone()) };
     let list = TargetList { targets: vec![own], ..TargetList::single("own", url, &Defaults::default()) };
     let probes = ProbeSettings {
         limits: Limits::for_total(100),
@@ -99,7 +99,8 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
         retention: Retention::default(),
     };
     let worker = worker::Config::new(worker_url.clone(), list, probes, &mut Problems::new()).unwrap();
-    let worker = tokio::spawn(worker::run(worker::Config { api_targets: Reach::Any, ..worker }, stop.clone()));
+    let worker = worker::run(worker::Config { api_targets: Reach::Any, ..worker }, stop.clone());
+    let worker = tokio::spawn(async move { worker.await.inspect_err(|error| eprintln!("the worker: {error:#}")) });
 
     let client = client();
     eventually("ready", async || {
