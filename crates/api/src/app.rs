@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_MAX_CONNECTIONS};
 use crate::guard::guard;
 use crate::limits::Limits;
 use crate::live::{self, Hub};
@@ -167,7 +167,10 @@ fn most_connections(wanted: usize) -> usize {
     }
     // With very few, half of them.
     let fits = allowed.saturating_sub(OTHER_DESCRIPTORS).max(allowed / 2) / FOR_EACH;
-    warn!("MAX_CONNECTIONS is {wanted} but only {allowed} descriptors are allowed: {fits} at once (see ulimit -n)");
+    // Nobody chose the usual number.
+    if wanted != DEFAULT_MAX_CONNECTIONS {
+        warn!("MAX_CONNECTIONS is {wanted} but only {allowed} descriptors are allowed: {fits} at once (see ulimit -n)");
+    }
     usize::try_from(fits).unwrap_or(wanted)
 }
 
