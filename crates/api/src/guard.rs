@@ -2,20 +2,23 @@
 //! headers that keep answers out of caches.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::Method;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
 use store::tokens::Scope;
+use tokio::time::sleep;
 
 use crate::access::{self, Bearer, Grant, Shown};
 use crate::assets;
 use crate::config::ListenSettings;
 use crate::error::{ApiError, REQUEST_ID};
 use crate::limits::{self, Limits};
+use crate::live::Cord;
 use crate::public;
 use crate::state::State;
 
@@ -33,6 +36,9 @@ pub(crate) const BADGES: &str = "/badge/";
 pub(crate) const MOST_URI: usize = 8 * 1024;
 pub(crate) const MOST_HEAD: usize = 32 * 1024;
 
+/// How long a client has to read the answer after which we hang up.
+const LAST_WORD: Duration = Duration::from_secs(5);
+
 /// What a browser is asked for.
 const LOGIN: HeaderValue = HeaderValue::from_static(r#"Basic realm="lookout", charset="UTF-8""#);
 
@@ -42,6 +48,7 @@ pub(crate) async fn guard(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = format!("{:016x}", rand::random::<u64>());
     let header = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let cord = Cord::of(request.request());
     let asks_to_log_in = settings(&request).is_some_and(|settings| settings.login.is_some());
     REQUEST_ID
         .scope(id, async move {
@@ -60,6 +67,15 @@ pub(crate) async fn guard(
                     response.map_into_right_body()
                 }
             };
+            if response.response().head().connection_type() == ConnectionType::Close
+                && let Some(cord) = cord
+            {
+                // The server waits for the rest of a request before it hangs up, for as long as it likes to come.
+                rt::spawn(async move {
+                    sleep(LAST_WORD).await;
+                    cord.cut();
+                });
+            }
             let headers = response.headers_mut();
             headers.insert(HeaderName::from_static("x-request-id"), header);
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
