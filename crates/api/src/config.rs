@@ -266,3 +266,68 @@ impl fmt::Debug for ListenSettings {
         f.debug_struct("ListenSettings").field("addr", &self.addr).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing() -> ListenArgs {
+        ListenArgs {
+            api_addr: None,
+            public_read: None,
+            public_page: None,
+            api_token: None,
+            rate_limit: None,
+            trusted_proxies: None,
+            max_connections: None,
+            dashboard_login: None,
+        }
+    }
+
+    #[test]
+    fn c49_settings_that_are_wrong_are_named_all_at_once_and_secrets_are_not_shown() {
+        let text = |text: &str| Some(text.to_owned());
+        let args = ListenArgs {
+            public_read: text("on"),
+            api_token: text("canary"),
+            rate_limit: text("many"),
+            trusted_proxies: text("10.0.0.0/8, proxy"),
+            max_connections: text("1"),
+            dashboard_login: text("me:canary"),
+            ..nothing()
+        };
+        let mut problems = Problems::new();
+        assert!(args.resolve(&ReachArgs { api_targets: text("all") }, &mut problems).is_none());
+        let said = problems.finish().unwrap_err();
+        let names: Vec<&str> = said.lines().iter().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "API_TARGETS",
+                "DASHBOARD_LOGIN",
+                "PUBLIC_READ",
+                "API_TOKEN",
+                "RATE_LIMIT",
+                "MAX_CONNECTIONS",
+                "TRUSTED_PROXIES"
+            ]
+        );
+        assert!(!said.to_string().contains("canary"), "{said}");
+    }
+
+    #[test]
+    fn a_login_closes_what_is_open_on_loopback_and_a_limit_of_0_is_none() {
+        let hash = crate::access::hash_password(b"correct horse").unwrap();
+        let args = ListenArgs {
+            rate_limit: Some("0".to_owned()),
+            trusted_proxies: Some("10.0.0.1 ::1/128".to_owned()),
+            dashboard_login: Some(format!("me:{hash}")),
+            ..nothing()
+        };
+        let settings = args.resolve(&ReachArgs::default(), &mut Problems::new()).unwrap();
+        assert!(!settings.public_read && settings.rate_limit.is_none());
+        assert_eq!(settings.trusted_proxies.len(), 2);
+        let open = nothing().resolve(&ReachArgs::default(), &mut Problems::new()).unwrap();
+        assert!(open.public_read && open.rate_limit == DEFAULT_RATE_LIMIT);
+    }
+}
