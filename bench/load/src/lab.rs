@@ -89,7 +89,6 @@ impl Measured {
 /// What the tables hold after a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accounted {
-    pub(crate) verdicts: i64,
     pub(crate) missed: i64,
     pub(crate) unknown: i64,
     /// Slots between a target's first and last row that have none and lie in no gap.
@@ -275,9 +274,8 @@ pub(crate) fn spawn(url: &str, list: &Path, log: &Path) -> anyhow::Result<Child>
 }
 
 async fn account(connection: &mut PgConnection) -> anyhow::Result<Accounted> {
-    let (verdicts, missed, unknown): (i64, i64, i64) = sqlx::query_as(
-        "select count(*) filter (where outcome <= 'down'), count(*) filter (where outcome = 'missed'),
-                count(*) filter (where outcome = 'unknown')
+    let (missed, unknown): (i64, i64) = sqlx::query_as(
+        "select count(*) filter (where outcome = 'missed'), count(*) filter (where outcome = 'unknown')
          from check_result",
     )
     .fetch_one(&mut *connection)
@@ -296,5 +294,5 @@ async fn account(connection: &mut PgConnection) -> anyhow::Result<Accounted> {
     )
     .fetch_one(connection)
     .await?;
-    Ok(Accounted { verdicts, missed, unknown, unaccounted })
+    Ok(Accounted { missed, unknown, unaccounted })
 }

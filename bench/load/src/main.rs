@@ -47,7 +47,8 @@ async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
     let rounds = env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
     let mut lab = Lab::open().await?;
     for (place, name) in SECTIONS.iter().enumerate() {
-        if if wanted.is_empty() { *name == "large" } else { !wanted.contains(name) } {
+        let is_wanted = if wanted.is_empty() { *name != "large" } else { wanted.contains(name) };
+        if !is_wanted {
             continue;
         }
         println!("\n{name}");

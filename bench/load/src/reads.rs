@@ -69,9 +69,9 @@ async fn fill(pool: &PgPool, rows: i64) -> anyhow::Result<DateTime<Utc>> {
 }
 
 /// Of many askings the middle, milliseconds.
-async fn asked<'a, F>(times: usize, mut ask: impl FnMut(usize) -> F) -> anyhow::Result<f64>
+async fn asked<F>(times: usize, mut ask: impl FnMut(usize) -> F) -> anyhow::Result<f64>
 where
-    F: Future<Output = anyhow::Result<()>> + 'a,
+    F: Future<Output = anyhow::Result<()>>,
 {
     let mut took = Vec::with_capacity(times);
     for n in 0..times {
@@ -157,13 +157,14 @@ async fn bare_json(connection: &mut PgConnection) -> anyhow::Result<f64> {
         if row.len() < 39 {
             continue;
         }
-        let number = |from: usize, to: usize| row[from..to].iter().fold(0_i64, |sum, byte| sum << 8 | i64::from(*byte));
+        let number =
+            |from: usize, to: usize| row[from..to].iter().fold(0_i64, |sum, byte| (sum << 8) | i64::from(*byte));
         let (at_us, elapsed_us, code) = (number(4, 12), number(16, 20), number(24, 26));
         let (ok, target) = (row[30] != 0, number(35, 39));
         rows += 1;
-        write!(
+        writeln!(
             out,
-            "{{\"ok\":{ok},\"code\":{code},\"elapsed\":0.{elapsed_us:06},\"date\":{at_us},\"url\":\"{}\"}},\n",
+            "{{\"ok\":{ok},\"code\":{code},\"elapsed\":0.{elapsed_us:06},\"date\":{at_us},\"url\":\"{}\"}},",
             urls[(target - 1) as usize]
         )?;
         if out.len() > 1 << 19 {
@@ -279,14 +280,13 @@ pub(crate) async fn large(lab: &mut Lab, rounds: usize, rows: i64) -> anyhow::Re
     let mut section = Section::new(&format!("Reading, {} M rows beside 1 M", rows / 1_000_000));
     let mut tables = Vec::new();
     for rows in [1_000_000, rows] {
-        let (database, url) = lab.database().await?;
+        let (_, url) = lab.database().await?;
         let pool = store::pool::lazy(&url, &PoolSettings::API)?;
         let begun = Instant::now();
         let now = fill(&pool, rows).await?;
         println!("{rows} rows are there after {:.0} s", begun.elapsed().as_secs_f64());
         tables.push((pool.acquire().await?.detach(), now, Vec::new()));
         pool.close().await;
-        let _ = database;
     }
     for _ in 0..rounds {
         for (connection, now, asked) in &mut tables {
