@@ -13,7 +13,7 @@ EVERY_PROFILE = --profile demo --profile observability --profile logs --profile 
 
 .PHONY: help
 help: ## This list
-	@sed -n 's/^\([a-z][a-z_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z0-9_-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-22s %s\n", $$1, $$2 }'
 
 .PHONY: run
 run: ## Run everything in one process: worker, api and a private Postgres (settings: .env)

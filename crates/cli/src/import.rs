@@ -57,7 +57,7 @@ What has no counterpart is listed on standard error, with its place and what to 
 values of most headers do not get into the result: it refers to variables such as ${TARGET_SHOP_TOKEN}, which are listed,
 too. docs/IMPORT.md says what carries over.
 
-Exit status: 0 with a result, whatever the notes, 1 when it cannot be written, 2 when the input is unusable.";
+Exit status: 0 with a result, whatever the notes, 1 when it cannot be written, 2 when the input is unusable or the file of --secrets exists.";
 
 /// Imports, prints the result, and says what is not in it.
 ///
@@ -75,8 +75,10 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
             Ok(()) => SettingsError::one(error),
         }
     })?;
+    let secrets =
+        args.secrets.as_deref().filter(|_| imported.variables.iter().any(|variable| variable.value.is_some()));
     // Before anything else is written, because it may be there already.
-    if let Some(path) = &args.secrets {
+    if let Some(path) = secrets {
         write_secrets(path, &imported.variables)?;
     }
     match &args.output {
@@ -90,7 +92,7 @@ pub(crate) fn run(args: &ImportArgs) -> anyhow::Result<()> {
     }
     let mut out = anstream::stderr().lock();
     // Nobody to tell is no failure.
-    let _ = out.write_all(summary(&imported, args.secrets.as_deref()).as_bytes());
+    let _ = out.write_all(summary(&imported, args).as_bytes());
     Ok(())
 }
 
@@ -121,7 +123,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
 }
 
 /// What is not in the result, and what it needs.
-fn summary(imported: &Imported, secrets: Option<&Path>) -> String {
+fn summary(imported: &Imported, args: &ImportArgs) -> String {
     let mut text = imported.notes.to_string();
     let plural = if imported.targets == 1 { "" } else { "s" };
     text.push_str(&format!("{} target{plural} written\n", imported.targets));
@@ -133,21 +135,29 @@ fn summary(imported: &Imported, secrets: Option<&Path>) -> String {
     for variable in &imported.variables {
         text.push_str(&format!("  {}  {}\n", variable.name, variable.what));
     }
-    match secrets {
-        Some(path) => text.push_str(&format!("The secrets found are in {}; do not commit it.\n", path.display())),
-        None if imported.variables.iter().any(|variable| variable.value.is_some()) => {
-            text.push_str("With --secrets FILE their values are written there.\n");
+    let has_values = imported.variables.iter().any(|variable| variable.value.is_some());
+    match &args.secrets {
+        Some(path) if has_values => {
+            text.push_str(&format!("The secrets found are in {}; do not commit it.\n", path.display()));
         }
+        Some(path) => text.push_str(&format!("No secret was found, so {} was not written.\n", path.display())),
+        None if has_values => text.push_str("With --secrets FILE their values are written there.\n"),
         None => {}
     }
     text
 }
 
 fn write_secrets(path: &Path, variables: &[Variable]) -> anyhow::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| {
-            SettingsError::one(format_args!("--secrets: cannot create {}: {error}", path.display()))
-        })?;
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = opened.map_err(|error| {
+        let path = path.display();
+        SettingsError::one(match error.kind() {
+            ErrorKind::AlreadyExists => {
+                format!("--secrets: {path} is there already and stays as it is; name a new file, or move that one away")
+            }
+            _ => format!("--secrets: cannot create {path}: {error}"),
+        })
+    })?;
     let mut text = String::new();
     for variable in variables {
         if let Some(value) = &variable.value {

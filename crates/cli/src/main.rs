@@ -116,7 +116,10 @@ fn run_demo(log: &LogArgs, what: demo::Command) -> anyhow::Result<()> {
     runtime.block_on(async {
         let stop = CancellationToken::new();
         settings::process::cancel_on_signal(stop.clone())?;
-        // What stops it is an address that cannot be had, or a file.
-        demo::run(what, stop).await.map_err(|error| SettingsError::one(format!("{error:#}")).into())
+        // What stops one that serves is an address that cannot be had; the others may fail at what they do.
+        let serves = !matches!(what, demo::Command::Traffic(_) | demo::Command::Story(_) | demo::Command::Events(_));
+        demo::run(what, stop)
+            .await
+            .map_err(|error| if serves { SettingsError::one(format!("{error:#}")).into() } else { error })
     })
 }

@@ -58,7 +58,20 @@ fn every_sample_becomes_a_file_that_check_finds_nothing_wrong_with() {
 
         let again = lookout(&arguments, &[]);
         assert_eq!(again.status.code(), Some(2), "secrets are not written over a file");
+        assert!(text(&again.stderr).contains("is there already and stays as it is; name a new file"));
     }
+}
+
+#[test]
+fn no_file_of_secrets_is_made_where_there_are_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let (output, secrets) = (directory.path().join("targets.yaml"), directory.path().join("env"));
+    let (output, path) = (output.display().to_string(), secrets.display().to_string());
+    let file = sample("prometheus.yml").display().to_string();
+    let ran = lookout(&["import", "blackbox", &file, "-o", &output, "--secrets", &path], &[]);
+    let said = text(&ran.stderr);
+    assert!(ran.status.success() && !secrets.exists(), "{said}");
+    assert!(said.contains(&format!("No secret was found, so {path} was not written.\n")), "{said}");
 }
 
 #[test]

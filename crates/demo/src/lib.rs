@@ -45,7 +45,7 @@ Examples:
     curl -i http://127.0.0.1:12345/")]
     Fantastic(FantasticArgs),
 
-    /// Three functions that compute: /fibonacci/{n}/, /ackermann/{m}/{n}/ and /factorial/{n}/
+    /// Three functions that compute: /fibonacci/N/, /ackermann/M/N/ and /factorial/N/
     #[command(after_help = "\
 Examples:
   One alone that fails every other time and takes half a second longer:

@@ -102,6 +102,8 @@ struct Story<'a> {
 impl Story<'_> {
     async fn play(&self, known: i64) -> anyhow::Result<Incident> {
         let service = &self.args.service;
+        // Well to begin with, and known to take orders before a change is told that would not be true.
+        self.control(0.0).await?;
         let breaking = self.deploy("breaks it", "mallory@example.org").await?;
         self.control(self.args.fail).await?;
         eprintln!("{service} is broken; waiting for lookout to say so");
