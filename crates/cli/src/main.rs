@@ -24,11 +24,6 @@ use replay::ReplayArgs;
 use token::TokenArgs;
 use up::UpArgs;
 
-/// Each check takes and gives back some thousand bytes in small pieces, which the allocator of
-/// the C library does at a tenth of what the whole check costs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Watches URLs and APIs, keeps every check in Postgres, and shows what is up.
 ///
 /// Without a subcommand it runs `up`: everything in one process.

@@ -7,11 +7,6 @@ use settings::{LogArgs, Problems, SettingsError, TraceArgs};
 use tokio_util::sync::CancellationToken;
 use worker::config::WorkerArgs;
 
-/// Each check takes and gives back some thousand bytes in small pieces, which the allocator of
-/// the C library does at a tenth of what the whole check costs.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Probes targets on time and stores every slot. Waits for Postgres and for api to apply the migrations.
 #[derive(Debug, Parser)]
 #[command(
