@@ -4,7 +4,7 @@
 //! |---|---|
 //! | C02, C08 | also by a real user and in a real process, in `cli/tests/catalogue.rs` |
 //! | C28 | a file is trusted: its targets may be private. Those of the API: `common::address`, `api/tests/api/posted.rs` |
-//! | C33, C34 | assertions on answers, with their reader |
+//! | C33, C34 | `expect/tests.rs` |
 //! | C35, C37 | no windows of alerts and no thresholds: an objective has one window |
 //! | C38, C42 (groups, notifiers), C43 | maintenance, groups, notifiers and dependencies do not exist |
 //! | C40 | a secret may stand in the file; `${NAME}` and `${file:PATH}` keep it out (C39) |

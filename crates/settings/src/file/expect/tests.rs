@@ -160,7 +160,7 @@ fn expected_status_codes_show_the_grammar_c32() {
 }
 
 #[test]
-fn a_bad_pattern_is_named_by_line_and_column_and_by_its_own_column_c33() {
+fn c33_a_bad_pattern_is_named_by_line_and_column_and_by_its_own_column() {
     let errors = read("- name: a\n  url: http://a/\n  expect:\n    body:\n      matches: 'a(b'\n").unwrap_err();
     assert_eq!(
         errors.lines(),
@@ -182,7 +182,7 @@ fn a_bad_pattern_is_named_by_line_and_column_and_by_its_own_column_c33() {
 }
 
 #[test]
-fn a_bad_json_path_is_named_by_its_column_and_what_was_expected_c34() {
+fn c34_a_bad_json_path_is_named_by_its_column_and_what_was_expected() {
     let errors =
         read("- name: a\n  url: http://a/\n  expect:\n    json:\n      $.a[x]: 1\n      status: up\n").unwrap_err();
     assert_eq!(
