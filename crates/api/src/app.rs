@@ -26,8 +26,7 @@ use crate::routes;
 use crate::state::State;
 use crate::traces::traced;
 
-/// While Postgres is away at the start, try this often and say so every [`SAY_EVERY`].
-const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// While Postgres is away at the start, say so this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// On a clean stop, requests under way get this long.
@@ -185,6 +184,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
 async fn migrate(database_url: &str, variable: &str) -> anyhow::Result<()> {
     // A server that starts beside us gets a moment before we complain.
     let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
+    let mut failures = 0;
     loop {
         let error = match schema::migrate(database_url).await {
             Ok(_) => return Ok(()),
@@ -199,7 +199,8 @@ async fn migrate(database_url: &str, variable: &str) -> anyhow::Result<()> {
             said = Instant::now();
             warn!("waiting: {error}");
         }
-        sleep(RETRY_EVERY).await;
+        failures += 1;
+        sleep(store::pool::retry_after(failures)).await;
     }
 }
 

@@ -98,6 +98,14 @@ async fn is_outside_transactions(connection: &mut sqlx::PgConnection) -> Result<
     row.try_get(0)
 }
 
+/// How long to wait before a Postgres that could not be reached so many times is asked again: a quarter of
+/// a second at first and twice as long each time, up to two seconds, so that it is found soon after it is back.
+pub fn retry_after(failures: u32) -> Duration {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(2);
+    FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
+}
+
 /// Host and port of the server, or its socket.
 pub fn server(pool: &PgPool) -> String {
     let options = pool.connect_options();

@@ -45,3 +45,10 @@ async fn c44_a_user_that_may_do_too_little_is_told_so_and_not_waited_for() {
          (grant it what is missing, or use the owner of the tables)"
     );
 }
+
+#[test]
+fn c44_a_postgres_that_cannot_be_reached_is_asked_less_and_less_often() {
+    let waits: Vec<u128> = (1..=6).map(|failures| store::pool::retry_after(failures).as_millis()).collect();
+    assert_eq!(waits, [250, 500, 1_000, 2_000, 2_000, 2_000]);
+    assert_eq!(store::pool::retry_after(u32::MAX).as_millis(), 2_000);
+}

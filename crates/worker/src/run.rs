@@ -37,8 +37,7 @@ const PROBE_GRACE: Duration = Duration::from_secs(4);
 /// On a clean stop, writing what waits gets this long.
 const WRITE_GRACE: Duration = Duration::from_secs(3);
 
-/// While waiting for Postgres or the schema, try this often and say so every [`SAY_EVERY`].
-const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// While waiting for Postgres or the schema, say so this often.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Probes until `stop`, then ends cleanly: no new slots, probes under way
@@ -200,6 +199,7 @@ async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Op
 async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> anyhow::Result<(Applied, Posted)> {
     // An api that starts beside us gets a moment to migrate before we complain.
     let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
+    let mut failures = 0;
     loop {
         let waiting_for = match attempt(pool, config, report).await {
             Ok(Ok(prepared)) => return Ok(prepared),
@@ -217,7 +217,8 @@ async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> an
             said = Instant::now();
             warn!("waiting: {waiting_for}");
         }
-        sleep(RETRY_EVERY).await;
+        failures += 1;
+        sleep(pool::retry_after(failures)).await;
     }
 }
 
