@@ -8,6 +8,7 @@
 mod copy;
 mod rollups;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -150,11 +151,15 @@ async fn announce(connection: &mut PgConnection, batch_id: i64) -> Result<(), St
     Ok(())
 }
 
-/// Stores gaps; one that is there already grows to the later end.
+/// Stores gaps; one that is there already, or comes twice, grows to the later end.
 ///
 /// # Errors
 /// Whatever Postgres reports; nothing is stored then.
 pub async fn write_gaps(connection: &mut PgConnection, gaps: &[Gap]) -> Result<(), StoreError> {
+    let mut gaps = gaps.to_vec();
+    // The longest first, and only that: one statement cannot write a row twice.
+    gaps.sort_by_key(|gap| (gap.target_id, gap.from_us, Reverse(gap.to_us)));
+    gaps.dedup_by_key(|gap| (gap.target_id, gap.from_us));
     let targets: Vec<i32> = gaps.iter().map(|gap| gap.target_id.0).collect();
     let from: Vec<DateTime<Utc>> = gaps.iter().map(|gap| micros_to_utc(gap.from_us)).collect();
     let to: Vec<DateTime<Utc>> = gaps.iter().map(|gap| micros_to_utc(gap.to_us)).collect();
