@@ -86,7 +86,7 @@ pub(crate) fn run(library: &str, keeps: &str, millis: &str, ports: &str) -> anyh
     Ok(())
 }
 
-fn reqwest_client(keeps: bool) -> anyhow::Result<reqwest::Client> {
+pub(crate) fn reqwest_client(keeps: bool) -> anyhow::Result<reqwest::Client> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

@@ -163,22 +163,27 @@ impl Lab {
         let list = self.files.join(format!("{database}.yaml"));
         fs::write(&list, load.yaml(&self.target.ports))?;
         self.target.reset()?;
-        let worker = spawn(&url, &list, &self.files.join("worker.log"))?;
-        let mut worker = Worker { child: worker, database, url, list, load, started: Instant::now() };
+        let process = Started { child: spawn(&url, &list, &self.files.join("worker.log"))? };
+        let mut worker = Worker { process, database, url, list, load, started: Instant::now() };
         while self.target.count()? == 0 {
             sleep(Duration::from_millis(50)).await;
-            if let Some(status) = worker.child.try_wait()? {
+            if let Some(status) = worker.process.child.try_wait()? {
                 let log = fs::read_to_string(self.files.join("worker.log")).unwrap_or_default();
                 bail!("the worker ended ({status}): {log}");
             }
             ensure!(worker.started.elapsed() < Duration::from_secs(60), "the worker does not begin");
         }
+        // Endpoints are read again and again in the first minute of their lives. This is about all those after it.
+        let mut connection = PgConnection::connect(&worker.url).await?;
+        let aged = "update endpoint set updated_at = updated_at - interval '1 hour'";
+        sqlx::raw_sql(AssertSqlSafe(aged)).execute(&mut connection).await?;
+        connection.close().await?;
         Ok(worker)
     }
 
     /// Measures a worker for a while. The target forgets what came before.
     pub(crate) async fn measure(&mut self, worker: &Worker, time: Duration) -> anyhow::Result<Measured> {
-        let pid = worker.child.id();
+        let pid = worker.process.child.id();
         self.target.reset()?;
         let begun = Instant::now();
         let (cpu, postgres) = (machine::cpu(pid)?, self.postgres_cpu()?);
@@ -201,12 +206,7 @@ impl Lab {
 
     /// Stops a worker in good order and counts what it left; the database stays.
     pub(crate) async fn stop(&mut self, mut worker: Worker) -> anyhow::Result<(Accounted, PgConnection, String)> {
-        machine::terminate(worker.child.id())?;
-        let asked = Instant::now();
-        while worker.child.try_wait()?.is_none() {
-            sleep(Duration::from_millis(20)).await;
-            ensure!(asked.elapsed() < Duration::from_secs(30), "the worker does not stop");
-        }
+        worker.process.stop().await?;
         let mut connection = PgConnection::connect(&worker.url).await?;
         let accounted = account(&mut connection).await?;
         fs::remove_file(&worker.list)?;
@@ -229,21 +229,39 @@ impl Lab {
     }
 }
 
+/// A process that goes with this.
+pub(crate) struct Started {
+    pub(crate) child: Child,
+}
+
+impl Started {
+    /// Stops it in good order.
+    pub(crate) async fn stop(&mut self) -> anyhow::Result<()> {
+        machine::terminate(self.child.id())?;
+        let asked = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            sleep(Duration::from_millis(20)).await;
+            ensure!(asked.elapsed() < Duration::from_secs(30), "process {} does not stop", self.child.id());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A worker that runs.
 pub(crate) struct Worker {
-    pub(crate) child: Child,
+    pub(crate) process: Started,
     database: String,
     pub(crate) url: String,
     list: PathBuf,
     pub(crate) load: Load,
     pub(crate) started: Instant,
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Another worker on the same list and database.
@@ -273,7 +291,8 @@ pub(crate) fn spawn(url: &str, list: &Path, log: &Path) -> anyhow::Result<Child>
     child
 }
 
-async fn account(connection: &mut PgConnection) -> anyhow::Result<Accounted> {
+/// What a run left, once it has stopped.
+pub(crate) async fn account(connection: &mut PgConnection) -> anyhow::Result<Accounted> {
     let (missed, unknown): (i64, i64) = sqlx::query_as(
         "select count(*) filter (where outcome = 'missed'), count(*) filter (where outcome = 'unknown')
          from check_result",

@@ -13,6 +13,7 @@ mod recording;
 mod replay;
 mod results;
 mod scale;
+mod soak;
 mod target;
 
 use std::env;
@@ -32,6 +33,15 @@ fn main() -> anyhow::Result<()> {
         ["target"] => target::serve(),
         ["client", library, keeps, millis, ports] => clients::run(library, keeps, millis, ports),
         ["hold", rest @ ..] => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(hold(rest)),
+        ["soak", minutes @ ..] => {
+            let minutes = minutes.first().map_or(Ok(60), |minutes| minutes.parse())?;
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                let mut lab = Lab::open().await?;
+                soak::run(&mut lab, minutes).await?;
+                lab.close();
+                anyhow::Ok(())
+            })
+        }
         sections => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench(sections)),
     }
 }
@@ -83,7 +93,7 @@ async fn hold(arguments: &[&str]) -> anyhow::Result<()> {
         ..lab::Load::per_second(targets.parse()?)
     };
     let worker = lab.start(load).await?;
-    println!("process {}", worker.child.id());
+    println!("process {}", worker.process.child.id());
     for _ in 0..seconds.parse::<u64>()? {
         let run = lab.measure(&worker, std::time::Duration::from_secs(1)).await?;
         println!(

@@ -14,6 +14,7 @@ mod client;
 mod expect;
 mod trace;
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,15 +147,18 @@ impl Probe for Prober {
 }
 
 /// Waits for a check. A bug in the probe is our fault: it ends the check as unknown, and nothing else.
-pub async fn guarded(check: impl Future<Output = Probed>) -> Probed {
+// Not `async`, which would hold the check twice: each one under way has this on the heap.
+pub fn guarded(check: impl Future<Output = Probed>) -> impl Future<Output = Probed> {
     let begun = Instant::now();
-    AssertUnwindSafe(check).catch_unwind().await.unwrap_or_else(|_| Probed {
-        started: begun,
-        outcome: Outcome::Unknown,
-        code: None,
-        elapsed_us: None,
-        phases: Phases::default(),
-        detail: Some("the probe failed; this is a bug in lookout".to_owned()),
+    AssertUnwindSafe(check).catch_unwind().map(move |probed| {
+        probed.unwrap_or_else(|_| Probed {
+            started: begun,
+            outcome: Outcome::Unknown,
+            code: None,
+            elapsed_us: None,
+            phases: Phases::default(),
+            detail: Some("the probe failed; this is a bug in lookout".to_owned()),
+        })
     })
 }
 
@@ -229,18 +233,12 @@ impl Prober {
     /// Sends the request, follows redirects, reads the last answer. `Ok` means that its status
     /// is an expected one; it holds what the target's assertions need.
     async fn follow(&self, target: &Prepared, trace: &Trace) -> Result<Answer, Failure> {
-        let mut url = target.url.clone();
-        let mut method = target.method.clone();
-        let mut headers = target.headers.clone();
-        let mut body = target.body.clone();
-        for hop in 0..=MAX_REDIRECTS {
-            let mut request = reqwest::Request::new(method.clone(), url.clone());
-            *request.headers_mut() = headers.clone();
-            *request.body_mut() = body.clone().map(Into::into);
+        let mut hop = Hop::first(target);
+        for number in 0..=MAX_REDIRECTS {
             // Our own rule keeps us away, which says nothing about the target.
-            let client = self.clients(target.source).client(target.connection, &url);
+            let client = self.clients(target.source).client(target.connection, &hop.url);
             let client = client.map_err(|denied| Failure { outcome: Outcome::Unknown, detail: denied.to_string() })?;
-            let response = match client.execute(request).await {
+            let response = match client.execute(hop.request(target)).await {
                 Ok(response) => response,
                 Err(error) => return Err(classify::failure(&error, trace)),
             };
@@ -254,27 +252,59 @@ impl Prober {
             if target.expects(status) {
                 return read(response, target.judge.as_deref(), trace).await;
             }
-            let Some(next) = redirect(&response, &url) else {
+            let Some(next) = redirect(&response, &hop.url) else {
                 return Err(Failure::down(Cause::Status, format!("status {}", status.as_u16())));
             };
             let next = next?;
-            if hop == MAX_REDIRECTS {
-                break;
+            if number < MAX_REDIRECTS {
+                hop = hop.after(status, next)?;
             }
-            if changes_to_get(status, &method) {
-                method = http::Method::GET;
-                body = None;
-                headers.remove(CONTENT_TYPE);
-            }
-            if next.origin() != url.origin() {
-                headers = without_secrets(&headers);
-                if body.is_some() {
-                    return Err(Failure::down(Cause::Redirect, "a redirect would take the body to another origin"));
-                }
-            }
-            url = next;
         }
         Err(Failure::down(Cause::Redirect, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+/// One request of a probe: the target's own, or where a redirect led. Only what a redirect
+/// changed is held here; the rest stays the target's.
+struct Hop<'a> {
+    url: Cow<'a, Url>,
+    headers: Cow<'a, HeaderMap>,
+    method: http::Method,
+    has_body: bool,
+}
+
+impl<'a> Hop<'a> {
+    fn first(target: &'a Prepared) -> Self {
+        Self {
+            url: Cow::Borrowed(&target.url),
+            headers: Cow::Borrowed(&target.headers),
+            method: target.method.clone(),
+            has_body: target.body.is_some(),
+        }
+    }
+
+    fn request(&self, target: &Prepared) -> reqwest::Request {
+        let mut request = reqwest::Request::new(self.method.clone(), Url::clone(&self.url));
+        *request.headers_mut() = HeaderMap::clone(&self.headers);
+        *request.body_mut() = target.body.clone().filter(|_| self.has_body).map(Into::into);
+        request
+    }
+
+    /// The hop that an answer with this status asks for.
+    fn after(mut self, status: StatusCode, next: Url) -> Result<Self, Failure> {
+        if changes_to_get(status, &self.method) {
+            self.method = http::Method::GET;
+            self.has_body = false;
+            self.headers.to_mut().remove(CONTENT_TYPE);
+        }
+        if next.origin() != self.url.origin() {
+            self.headers = Cow::Owned(without_secrets(&self.headers));
+            if self.has_body {
+                return Err(Failure::down(Cause::Redirect, "a redirect would take the body to another origin"));
+            }
+        }
+        self.url = Cow::Owned(next);
+        Ok(self)
     }
 }
 

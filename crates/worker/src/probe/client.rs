@@ -22,7 +22,11 @@ use super::trace::Trace;
 
 /// Sends probes. Cheap to clone; clones share connections and the DNS cache.
 #[derive(Debug, Clone)]
-pub struct Prober {
+pub struct Prober(Arc<Sources>);
+
+/// What targets are probed with, by where they come from.
+#[derive(Debug)]
+struct Sources {
     own: Clients,
     /// For targets that were made over the API. They share no connection with the others: one that
     /// is kept may lead where they do not go.
@@ -30,7 +34,7 @@ pub struct Prober {
 }
 
 /// What probes with the same [`Reach`] share.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Clients {
     reach: Reach,
     fresh: reqwest::Client,
@@ -116,14 +120,14 @@ impl Prober {
             let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
-        Ok(Self { own: clients(Reach::Any)?, api: clients(api_targets)? })
+        Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)? })))
     }
 
     /// What targets of this source are probed with.
     pub(super) fn clients(&self, source: Source) -> &Clients {
         match source {
-            Source::Api => &self.api,
-            Source::Env | Source::File => &self.own,
+            Source::Api => &self.0.api,
+            Source::Env | Source::File => &self.0.own,
         }
     }
 }

@@ -34,8 +34,8 @@ struct Moments {
 
 impl Trace {
     /// Runs the probe so that [`Trace::current`] finds this trace.
-    pub(super) async fn scope<F: Future>(&self, probe: F) -> F::Output {
-        CURRENT.scope(RefCell::new(Some(self.clone())), probe).await
+    pub(super) fn scope<F: Future>(&self, probe: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(RefCell::new(Some(self.clone())), probe)
     }
 
     /// The trace of the probe this code runs in. A kept connection may be opened
