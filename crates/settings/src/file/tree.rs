@@ -115,9 +115,9 @@ pub fn parse(text: &str) -> Result<Node, SyntaxError> {
             max_total_scalar_bytes: super::MAX_BYTES,
         },
         alias_limits: serde_saphyr::alias_limits! {
-            // A tenth of a second for the worst bomb; 10,000 targets may still
+            // Less than a tenth of a second and 20 MB for the worst bomb; 10,000 targets may still
             // share four fields each through an alias.
-            max_total_replayed_events: 100_000,
+            max_total_replayed_events: 60_000,
             max_replay_stack_depth: 8,
         },
         // The one policy that hands over every entry of a mapping, so that the
