@@ -11,6 +11,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use common::{Check, Outcome, Slot, TargetId};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use store::incidents::Wanted;
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
@@ -27,23 +28,24 @@ const ROWS: i64 = 240_000;
 /// Some pages are read as quickly in any way.
 const FEW_ROWS: f32 = 2_000.0;
 
-/// Checks of every target over some days, evenly, with their roll-ups; none since `now`.
-async fn fill(pool: &PgPool, now: DateTime<Utc>) {
+/// Checks of every target over some days, evenly, with their roll-ups; none since `now`. And
+/// an incident every minute, the last ones still open.
+async fn fill(pool: &PgPool, now: DateTime<Utc>, targets: i32) {
     let from = now - TimeDelta::days(DAYS);
     partitions::ensure(pool, from.date_naive(), (now + TimeDelta::days(7)).date_naive()).await.unwrap();
     let step_us = DAYS * 86_400_000_000 / ROWS;
     for sql in [
         format!(
             "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, labels, source)
-             select 'k' || n, 'k' || n, 'http://example.org/' || n, {step_us}::int8 * {TARGETS} / 1000, 1000, 500, '{{200-299}}',
+             select 'k' || n, 'k' || n, 'http://example.org/' || n, least({step_us}::int8 * {targets} / 1000, 3600000), 1000, 500, '{{200-299}}',
                     jsonb_build_object('team', n % 10), 'env'
-             from generate_series(1, {TARGETS}) n"
+             from generate_series(1, {targets}) n"
         ),
         "insert into service (name) values ('shop')".to_owned(),
         "insert into endpoint (service_id, verb, resource, target_id) select 1, 'GET', key, target_id from target".to_owned(),
         format!(
             "insert into check_result (slot_at, started_at, batch_id, target_id, elapsed_us, outcome, cause, code)
-             select at, at, n / 100, (1 + n % {TARGETS})::int4, 20000, (case when n % 50 = 0 then 'down' else 'up' end)::outcome,
+             select at, at, n / 100, (1 + n % {targets})::int4, 20000, (case when n % 50 = 0 then 'down' else 'up' end)::outcome,
                     case when n % 50 = 0 then 'status'::cause end, case when n % 50 = 0 then 500 else 200 end
              from (select n, '{from}'::timestamptz + n * {step_us} * interval '1 microsecond' as at
                    from generate_series(0::int8, {ROWS} - 1) n) s"
@@ -61,6 +63,13 @@ async fn fill(pool: &PgPool, now: DateTime<Utc>) {
          select target_id, max(slot_at) - interval '2 hours', max(slot_at) - interval '1 hour', 'no_worker'
          from check_result group by 1"
             .to_owned(),
+        format!(
+            "insert into incident (endpoint_id, started_at, started_ns, ended_at, ended_ns, good_count, total_count)
+             select 1 + n % {targets}, at, extract(epoch from at) * 1e9, ended_at, extract(epoch from ended_at) * 1e9, 8, 10
+             from (select n, at, case when at < '{now}'::timestamptz - interval '90 minutes' then at + interval '9 minutes' end as ended_at
+                   from generate_series(0, {DAYS} * 1440 - 1) n,
+                        lateral (select '{from}'::timestamptz + n * interval '1 minute' as at) a) i"
+        ),
         "analyze".to_owned(),
     ] {
         sqlx::query(AssertSqlSafe(sql)).execute(pool).await.unwrap();
@@ -263,6 +272,23 @@ impl Reader {
         self.judge("the newest check");
     }
 
+    /// What is asked for incidents, one and many.
+    async fn read_incidents(&mut self, now: DateTime<Utc>) {
+        let hour = Wanted { from: now - TimeDelta::hours(5), to: now - TimeDelta::hours(4), ..Wanted::ALL };
+        let newest = incidents::list(&mut self.connection, Wanted::ALL, 100).await.unwrap();
+        self.judge("the newest incidents");
+        let page = Wanted { before: (newest[99].started_at, newest[99].incident_id), ..Wanted::ALL };
+        let one = Wanted { incident_id: Some(newest[50].incident_id), ..Wanted::ALL };
+        for (what, wanted) in [("a page of incidents", page), ("incidents of an hour", hour), ("an incident", one)] {
+            assert!(!incidents::list(&mut self.connection, wanted, 100).await.unwrap().is_empty(), "{what}");
+            self.judge(what);
+        }
+        incidents::failures(&mut self.connection, &newest[50], TimeDelta::minutes(5), 50).await.unwrap();
+        self.judge("what failed around an incident");
+        assert_eq!(incidents::open(&mut self.connection).await.unwrap().len(), 90);
+        self.judge("open incidents");
+    }
+
     /// What a worker asks for.
     async fn write_all(&mut self, now: DateTime<Utc>) {
         let some: Vec<_> = (1..=10).map(TargetId).collect();
@@ -299,7 +325,7 @@ impl Reader {
 async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
     let db = TestDb::new().await;
     let now = Utc::now();
-    fill(&db.pool, now).await;
+    fill(&db.pool, now, TARGETS).await;
     let plans = Plans::default();
     let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
     let mut reader = Reader::connect(&db, plans).await;
@@ -310,6 +336,7 @@ async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
     reader.plan_by("force_custom_plan").await;
     reader.read_windows(now).await;
     reader.read_overviews(now).await;
+    reader.read_incidents(now).await;
     reader.write_all(now).await;
     reader.plan_by("force_generic_plan").await;
     reader.read_windows(now).await;
@@ -322,6 +349,20 @@ async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
     workers::newest_check(&mut reader.connection).await.unwrap();
     reader.judge("the newest check");
     assert_eq!(reader.found.len(), 1);
+}
+
+#[tokio::test]
+async fn the_overview_of_50_000_targets_reads_no_day_from_end_to_end() {
+    let db = TestDb::new().await;
+    let now = Utc::now();
+    fill(&db.pool, now, 50_000).await;
+    let plans = Plans::default();
+    let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
+    let mut reader = Reader::connect(&db, plans).await;
+    reader.plan_by("force_custom_plan").await;
+    reader.read_overviews(now).await;
+    reader.read_incidents(now).await;
+    assert!(reader.found.is_empty(), "{:#?}", reader.found);
 }
 
 #[tokio::test]
