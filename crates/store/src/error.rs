@@ -41,6 +41,31 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// Whether it is about what one of the rows says, so that the others may be taken without it:
+    /// a value that does not fit its column, or a constraint.
+    pub fn is_about_a_row(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        match error {
+            // data exception, integrity constraint violation
+            sqlx::Error::Database(reported) => {
+                reported.code().is_some_and(|code| matches!(code.get(..2), Some("22" | "23")))
+            }
+            sqlx::Error::Encode(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Which rule of Postgres it was: the code and a constraint's name, nothing that a row says.
+    pub fn rule(&self) -> String {
+        let reported = match self {
+            Self::Unavailable(error) | Self::NoPartition(error) | Self::Database(error) => error.as_database_error(),
+            _ => None,
+        };
+        let code = reported.and_then(|reported| reported.code()).unwrap_or_default();
+        let constraint = reported.and_then(|reported| reported.constraint());
+        constraint.map_or(format!("SQLSTATE {code}"), |name| format!("SQLSTATE {code}, constraint {name}"))
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

@@ -9,6 +9,7 @@
 
 mod intake;
 mod keeper;
+mod sift;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -226,7 +227,7 @@ impl Recorder {
         }
     }
 
-    /// Over the line, within the deadlines.
+    /// Over the line.
     async fn store(&self, writer: &mut Writer, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
         let mut connection = writer.line.take().await?;
         self.flush(&mut connection, checks, gaps).await?;
@@ -234,7 +235,13 @@ impl Recorder {
         Ok(())
     }
 
-    async fn flush(&self, connection: &mut PgConnection, checks: &[Check], gaps: &[Gap]) -> Result<(), StoreError> {
+    /// One attempt at all of it, within the deadlines.
+    async fn flush_once(
+        &self,
+        connection: &mut PgConnection,
+        checks: &[Check],
+        gaps: &[Gap],
+    ) -> Result<(), StoreError> {
         let span = traces::flush(checks.len(), gaps.len());
         let work = flush(connection, &self.pool, &self.worker_id, checks, gaps);
         let done = within(work).instrument(span.clone()).await;

@@ -32,6 +32,7 @@ pub struct Stats {
     flush: Histogram,
     flush_failures: IntCounter,
     given_up: IntCounter,
+    refused: IntCounter,
     offline: IntGauge,
     stalled: Counter,
     spool_depth: IntGauge,
@@ -69,6 +70,7 @@ impl Default for Stats {
             flush: make.histogram("flush_seconds", "Time to write a batch of results to Postgres", &FLUSH_BOUNDS),
             flush_failures: make.counter("flush_failures_total", "Batches that Postgres did not take; they are kept"),
             given_up: make.counter("given_up_total", "Results that did not fit while Postgres was away"),
+            refused: make.counter("refused_total", "Rows that Postgres refuses for what they say"),
             offline: make.gauge("offline", "Whether our own network or name server is gone: 1, or 0"),
             stalled: make.add(Counter::new("stalled_seconds_total", "Time that the probing thread stood still")),
             spool_depth: make.gauge("spool_depth", "Results on disk that wait for Postgres"),
@@ -179,6 +181,11 @@ impl Stats {
     /// Counts results that were given up.
     pub fn add_given_up(&self, results: u64) {
         self.given_up.inc_by(results);
+    }
+
+    /// Counts a row that Postgres refuses for good.
+    pub fn add_refused(&self) {
+        self.refused.inc();
     }
 
     /// Notes whether our own network is gone.
