@@ -120,6 +120,10 @@ export interface Reader {
 
 export interface Health {
   workers_running: number;
+  /** Running workers whose own network or name server is gone. */
+  workers_offline: number;
+  /** Since when, the first of them; null while there is none. */
+  offline_since: string | null;
   worst_lag_ms: number | null;
   missed: number;
   unknown: number;
@@ -223,6 +227,9 @@ export interface System {
     in_flight: number;
     queue_depth: number;
     spool_depth: number;
+    own_network: "ok" | "gone";
+    /** Since when its own network or name server is gone; null while they are there. */
+    offline_since: string | null;
     /** What is wrong with its newest configuration, while the last good one is in use. */
     config_error: string | null;
   }[];

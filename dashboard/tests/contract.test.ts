@@ -33,6 +33,11 @@ test("the overview has every member that the page reads", () => {
   expect(Object.keys(sample.attention[0] ?? {}).sort()).toEqual(
     ["cause", "code", "failed_5m", "incident", "key", "name", "since", "state"].sort(),
   );
+  expect(Object.keys(sample.health).sort()).toEqual(
+    [
+      "missed", "offline_since", "queue_depth", "readers", "spool_depth", "unknown", "workers_offline", "workers_running", "worst_lag_ms",
+    ].sort(),
+  );
   const { bad, total } = sample.attention[0]?.failed_5m ?? { bad: 0, total: 0 };
   expect(share(bad, total)).toMatch(/^\d+ of \d+( \(.*%\))?$/);
 });

@@ -24,6 +24,8 @@ pub struct Report {
     pub queue_depth: i64,
     /// Results waiting on disk.
     pub spool_depth: i64,
+    /// Since when its own network or name server is gone; `None` while they are there.
+    pub offline_since: Option<DateTime<Utc>>,
     /// Digest of the target list.
     pub config_digest: i64,
     /// Why a newer configuration is not in use.
@@ -37,13 +39,13 @@ pub struct Report {
 pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, in_flight, queue_depth,
-              config_digest, config_error, spool_depth)
-         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11)
+              config_digest, config_error, spool_depth, offline_since)
+         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          on conflict (worker_id) do update set
              seen_at = excluded.seen_at, lag_us = excluded.lag_us, missed = excluded.missed,
              unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
              config_digest = excluded.config_digest, config_error = excluded.config_error,
-             spool_depth = excluded.spool_depth",
+             spool_depth = excluded.spool_depth, offline_since = excluded.offline_since",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
@@ -55,6 +57,7 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
         report.config_digest,
         report.config_error,
         report.spool_depth,
+        report.offline_since,
     )
     .execute(connection)
     .await?;
@@ -114,6 +117,8 @@ pub struct Seen {
     pub queue_depth: i64,
     /// Results waiting for Postgres on its disk.
     pub spool_depth: i64,
+    /// Since when its own network or name server is gone; `None` while they are there.
+    pub offline_since: Option<DateTime<Utc>>,
     /// Digest of its target list.
     pub config_digest: i64,
     /// Why a newer configuration is not in use.
@@ -130,7 +135,7 @@ pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError
     Ok(sqlx::query_as!(
         Seen,
         r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.unknown,
-                  w.in_flight, w.queue_depth, w.spool_depth, w.config_digest, w.config_error,
+                  w.in_flight, w.queue_depth, w.spool_depth, w.offline_since, w.config_digest, w.config_error,
                   (select count(*) from shard_lease l
                    where l.holder = w.worker_id and l.expires_at > clock_timestamp()) as "shards!"
            from worker w

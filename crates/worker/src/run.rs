@@ -87,6 +87,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
         in_flight: 0,
         queue_depth: 0,
         spool_depth: 0,
+        offline_since: None,
         config_digest: config.digest.cast_signed(),
         config_error: None,
     };
@@ -325,6 +326,8 @@ async fn report(
         report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
         report.unknown = i64::try_from(shared.stats.unknown()).unwrap_or(i64::MAX);
         report.in_flight = i32::try_from(shared.stats.in_flight()).unwrap_or(i32::MAX);
+        let now = common::target::micros_to_utc(shared.clock.now_us());
+        report.offline_since = shared.stats.is_offline().then(|| report.offline_since.unwrap_or(now));
         report.config_digest = in_use.digest().cast_signed();
         report.config_error = in_use.error();
         report.spool_depth = i64::try_from(shared.intake.spool_depth()).unwrap_or(i64::MAX);

@@ -4,6 +4,7 @@ import { createMemo, createSignal, Show, type JSX, type ParentProps } from "soli
 import { clock, count, duration, MARKS, share, short, utc } from "../format";
 import type { Problem } from "../live";
 import type { Failed } from "../model";
+import type { OwnNetwork } from "../offline";
 import { now } from "../state";
 
 /** A state as a shape and a word; its colour only repeats them. */
@@ -74,6 +75,17 @@ export function Waiting(props: { for: string; problem: Problem | null; retry?: (
     </Show>
   );
 }
+
+/** Why much may be unknown: the network that is gone is ours. */
+export const Offline = (props: { of: OwnNetwork | null }): JSX.Element => (
+  <Show when={props.of}>
+    {(gone) => (
+      <p class="note error" role="status">
+        {gone().words} What fails meanwhile is unknown, not down. Since <Moment at={gone().since} />.
+      </p>
+    )}
+  </Show>
+);
 
 export const Figure = (props: { name: string; value: number | string; warn?: boolean; hint?: string }): JSX.Element => (
   <div class="figure" classList={{ warn: props.warn === true }} title={props.hint}>

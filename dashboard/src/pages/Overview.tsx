@@ -8,10 +8,11 @@ import { FailureGraph } from "../components/FailureGraph";
 import { FleetMap } from "../components/FleetMap";
 import { Health } from "../components/Health";
 import { Sentence } from "../components/Sentence";
-import { Later, Title, Waiting } from "../components/small";
+import { Later, Offline, Title, Waiting } from "../components/small";
 import { TargetRows, Tiles } from "../components/TargetRows";
 import { WindowTable } from "../components/WindowTable";
 import type { Glance, TargetRow } from "../model";
+import { offline } from "../offline";
 import { ofOverview, seconds } from "../series";
 import { overview, problem, rows, series } from "../state";
 import { One } from "./One";
@@ -33,6 +34,7 @@ export function Overview(): JSX.Element {
     >
       {(data) => (
         <Show when={data().counts.targets > 0} fallback={<NoTargets health={data().health} />}>
+          <Offline of={offline(data().health)} />
           <Show when={only()} fallback={<Many data={data()} />}>
             {(row) => <One data={data()} row={row()} />}
           </Show>

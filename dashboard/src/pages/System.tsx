@@ -1,9 +1,10 @@
 /** How lookout itself does. */
 
 import { For, Show, type JSX } from "solid-js";
-import { Age, Figure, Moment, State, Title, Waiting } from "../components/small";
+import { Age, Figure, Moment, Offline, State, Title, Waiting } from "../components/small";
 import { count, milliseconds } from "../format";
 import type { System as Data } from "../model";
+import { offlineOf } from "../offline";
 import { polled } from "../polled";
 import { refused } from "../refused";
 
@@ -18,6 +19,7 @@ export function System(): JSX.Element {
         {(data) => (
           <>
             <Show when={asked.problem()}>{(problem) => <Waiting for="the system" problem={problem()} />}</Show>
+            <Offline of={offlineOf(data().workers)} />
             <section class="card" aria-label="Figures">
               <dl class="figures">
                 <Figure name="version" value={data().version} />
@@ -56,6 +58,7 @@ export function System(): JSX.Element {
                     <tr>
                       <th scope="col">worker</th>
                       <th scope="col">state</th>
+                      <th scope="col">network</th>
                       <th scope="col">version</th>
                       <th scope="col">shards</th>
                       <th scope="col">lag</th>
@@ -68,13 +71,14 @@ export function System(): JSX.Element {
                     </tr>
                   </thead>
                   <tbody>
-                    <For each={data().workers} fallback={<tr><td colspan="11">No worker reported: nothing is checked now.</td></tr>}>
+                    <For each={data().workers} fallback={<tr><td colspan="12">No worker reported: nothing is checked now.</td></tr>}>
                       {(worker) => (
                         <tr>
                           <th scope="row">{worker.id}</th>
                           <td>
                             <State is={STATES[worker.state]} words={worker.state} />
                           </td>
+                          <td classList={{ bad: worker.own_network === "gone" }}>{worker.own_network}</td>
                           <td>{worker.version}</td>
                           <td>{count(worker.shards)}</td>
                           <td>{milliseconds(worker.lag_ms)}</td>

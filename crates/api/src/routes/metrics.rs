@@ -2,7 +2,7 @@
 //!
 //! Everything is read from Postgres at each scrape, so any number of apis say the
 //! same. Cardinality is bounded: seven series a target for the first
-//! [`MOST_TARGETS`] by key, eight a worker that was seen in the last ten minutes, two
+//! [`MOST_TARGETS`] by key, nine a worker that was seen in the last ten minutes, two
 //! a reader of batches, three an endpoint for the first [`MOST_ENDPOINTS`] by service, and
 //! a handful besides; `lookout_targets` and
 //! `lookout_targets_exported` tell when some are left out. Histograms of latency and
@@ -155,6 +155,7 @@ impl Metrics {
         let in_flight = gauge("worker_probes_in_flight", "Probes under way");
         let queue = gauge("worker_queue_depth", "Results that wait for Postgres in the worker's memory");
         let spool = gauge("worker_spool_depth", "Results that wait for Postgres on the worker's disk");
+        let offline = gauge("worker_offline", "1 while the worker's own network or name server is gone, else 0");
         let count = |name, help| self.counted_by("worker", name, help);
         let missed = count("worker_missed_slots_total", "Slots missed since the worker started");
         let unknown = count("worker_unknown_slots_total", "Slots lost to the worker's own faults since it started");
@@ -166,6 +167,7 @@ impl Metrics {
             in_flight.with_label_values(&label).set(f64::from(worker.in_flight));
             queue.with_label_values(&label).set(worker.queue_depth as f64);
             spool.with_label_values(&label).set(worker.spool_depth as f64);
+            offline.with_label_values(&label).set(f64::from(u8::from(worker.offline_since.is_some())));
             missed.with_label_values(&label).inc_by(u64::try_from(worker.missed).unwrap_or(0));
             unknown.with_label_values(&label).inc_by(u64::try_from(worker.unknown).unwrap_or(0));
         }

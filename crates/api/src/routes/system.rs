@@ -88,9 +88,20 @@ struct Worker {
     queue_depth: i64,
     /// Results on its disk that wait for Postgres.
     spool_depth: i64,
+    own_network: OwnNetwork,
+    /// Since when its own network or name server is gone; null while they are there.
+    offline_since: Option<Moment>,
     /// What is wrong with its configuration file, one problem a line, while it works on with the last good one; null
     /// when that is the newest.
     config_error: Option<String>,
+}
+
+/// `gone` while the network or the name server of the worker itself is gone: what fails then is unknown, not down.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum OwnNetwork {
+    Ok,
+    Gone,
 }
 
 /// `stopped` is a clean stop; `gone` means no report for 5 s.
@@ -170,6 +181,8 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
                 in_flight: worker.in_flight,
                 queue_depth: worker.queue_depth,
                 spool_depth: worker.spool_depth,
+                own_network: worker.offline_since.map_or(OwnNetwork::Ok, |_| OwnNetwork::Gone),
+                offline_since: worker.offline_since.map(Moment::from),
                 config_error: worker.config_error.clone(),
             })
             .collect(),

@@ -22,6 +22,10 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         .execute(&db.pool)
         .await
         .unwrap();
+    sqlx::query("update worker set offline_since = '2026-11-21T12:00:00Z' where worker_id in ('other', 'gone')")
+        .execute(&db.pool)
+        .await
+        .unwrap();
     sqlx::query(
         "update shard_lease set holder = 'running', expires_at = now() + interval '1 min' where shard_id < 200",
     )
@@ -48,6 +52,21 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         (&running["config_error"], &system["workers"][1]["config_error"]),
         (&json!(null), &json!("c.yaml:1:2: [0].url: is missing"))
     );
+    let other = &system["workers"][1];
+    assert_eq!((&running["own_network"], &running["offline_since"]), (&json!("ok"), &json!(null)));
+    assert_eq!(
+        (&other["own_network"], &other["offline_since"]),
+        (&json!("gone"), &json!("2026-11-21T12:00:00.000000Z"))
+    );
+    let health = &api.json("/api/v1/overview").await["health"];
+    assert_eq!(
+        (&health["workers_offline"], &health["offline_since"]),
+        (&json!(1), &json!("2026-11-21T12:00:00.000000Z")),
+        "one that is gone says nothing about now"
+    );
+    let metrics = api.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("lookout_worker_offline{worker=\"running\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("lookout_worker_offline{worker=\"other\"} 1\n"), "{metrics}");
     assert_eq!((&system["targets"], &system["checks_per_second"]), (&json!(2), &json!(2.0)));
     assert_eq!(system["shards_held"], 200);
     assert_eq!(

@@ -634,6 +634,7 @@ impl Worker {
             in_flight: 0,
             queue_depth: 0,
             spool_depth: 0,
+            offline_since: None,
             config_digest: 1,
             config_error: None,
         };
