@@ -4,7 +4,7 @@
 //! |---|---|
 //! | E11 | nobody posts states: an incident opens and closes by the requests (`engine`) |
 //! | E13 | there are no URLs and titles in a stream; texts of any script are kept |
-//! | E17 | a hook shows a token; there are no signatures. A post that is repeated is E07 |
+//! | E17 | here for the token, which a hook shows: there are no signatures. A post that is repeated is E07 |
 //! | E20 | `access.rs` (`a23_…`): a limit for each token and address |
 
 use chrono::Utc;
@@ -239,6 +239,23 @@ async fn e16_a_byte_order_mark_and_carriage_returns_are_fine_and_what_is_not_utf
     assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(2), &json!(1)), "{body}");
     assert_eq!(body["results"][1]["line"], 2);
     assert_eq!(stored(&db).await, 2);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e17_a_hook_without_a_good_token_stores_nothing() {
+    let (db, api) = declared().await;
+    for header in ["", "Bearer", "Bearer wrong", "Basic eDp5"] {
+        for (path, kind) in [("/api/v1/events", "application/x-ndjson"), ("/api/v1/changes", "application/json")] {
+            let request = api.request(Method::POST, path).header("authorization", header).header("content-type", kind);
+            // What a hook would sign with elsewhere opens nothing here.
+            let request = request.header("x-hub-signature-256", format!("sha256={}", "0".repeat(64)));
+            assert_eq!(request.body(good()).send().await.unwrap().status(), 401, "{path} {header:?}");
+        }
+    }
+    assert_eq!(stored(&db).await, 0);
+    let changes: i64 = sqlx::query_scalar("select count(*) from change").fetch_one(&db.pool).await.unwrap();
+    assert_eq!(changes, 0);
     api.stop().await;
 }
 
