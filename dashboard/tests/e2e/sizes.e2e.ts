@@ -319,6 +319,20 @@ test("Postgres away: the data is called stale and stays, in a node that is never
   await close();
 });
 
+test("our own network gone: the overview says why so much is unknown, and no more once it is back", async () => {
+  const fine = overview(20);
+  const health = { ...fine.health, workers_offline: 2, offline_since: new Date().toISOString() };
+  api.state.overview = { ...fine, health };
+  const { page, close } = await open(browser, api.base);
+  const said = page.getByRole("status").filter({ hasText: "own network or name server is gone" });
+  await said.waitFor();
+  expect(await said.textContent()).toContain("unknown, not down");
+  expect(await violations(page)).toEqual([]);
+  api.state.overview = fine;
+  await said.waitFor({ state: "detached", timeout: 25_000 });
+  await close();
+});
+
 test("a token is asked for once and sent from then on", async () => {
   api.state.overview = overview(1);
   api.state.token = "a-token-of-enough-characters";
