@@ -28,6 +28,9 @@ pub use reach::{Canaries, Reach, Sign};
 /// connected before that did so over a network that may have gone since.
 const FRESH: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
+/// A standstill of so long during a check without an answer may be the target's doing.
+const SUSPICIOUS: Duration = Duration::from_millis(50);
+
 /// While we are offline, ask this often whether that is over.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
@@ -106,10 +109,16 @@ impl<P: Probe, R: Reach> Fair<P, R> {
 }
 
 impl<P: Probe, R: Reach> Probe for Fair<P, R> {
-    async fn check(&self, target: &Prepared) -> Probed {
+    async fn check(&self, target: &Arc<Prepared>) -> Probed {
         let (begun, before) = (Instant::now(), self.pulse.stalled());
         let probed = self.prober.check(target).await;
-        self.judge(target, begun, self.pulse.stalled().saturating_sub(before), probed).await
+        let stalled = self.pulse.stalled().saturating_sub(before);
+        let is_silent = matches!(probed.outcome, Outcome::Down(Cause::Timeout) | Outcome::Unknown);
+        if is_silent && stalled >= SUSPICIOUS && probed.code.is_none() && probed.phases.connect_us.is_some() {
+            // Connected, and no answer while we stood still: it may be what it sends that we stood still for.
+            target.set_hogs(true);
+        }
+        self.judge(target, begun, stalled, probed).await
     }
 }
 

@@ -9,6 +9,7 @@
 //! checked and secrets stay with the origin they were configured for. Where a hop would lead to
 //! an address that the target may not reach (`common::address`), the outcome is unknown.
 
+mod apart;
 mod classify;
 mod client;
 mod expect;
@@ -17,6 +18,7 @@ mod trace;
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -76,6 +78,8 @@ pub struct Prepared {
     degraded_after: Duration,
     expect_status: Vec<common::StatusRange>,
     judge: Option<Arc<Judge>>,
+    /// What it sends may keep this thread from its work.
+    hogs: AtomicBool,
 }
 
 impl Prepared {
@@ -112,7 +116,17 @@ impl Prepared {
             degraded_after: target.degraded_after,
             expect_status: target.expect_status.clone(),
             judge: Judge::new(target).map(Arc::new),
+            hogs: AtomicBool::new(false),
         }
+    }
+
+    /// Whether its probes are to be kept away from all others, until one of them turns out to be harmless.
+    pub(crate) fn set_hogs(&self, hogs: bool) {
+        self.hogs.store(hogs, Ordering::Relaxed);
+    }
+
+    fn hogs(&self) -> bool {
+        self.hogs.load(Ordering::Relaxed)
     }
 
     /// The server, for limits that hold for each.
@@ -137,12 +151,16 @@ fn basic_authorization(user: &str, password: &str) -> HeaderValue {
 /// Whoever makes the requests. The schedule does not care, so its tests need no network.
 pub trait Probe: Clone + Send + Sync + 'static {
     /// Probes a target once.
-    fn check(&self, target: &Prepared) -> impl Future<Output = Probed> + Send;
+    fn check(&self, target: &Arc<Prepared>) -> impl Future<Output = Probed> + Send;
 }
 
 impl Probe for Prober {
-    fn check(&self, target: &Prepared) -> impl Future<Output = Probed> + Send {
-        Self::check(self, target)
+    async fn check(&self, target: &Arc<Prepared>) -> Probed {
+        match apart::place(target) {
+            // In a box, because few are, and room for it would be held for all.
+            Some(place) => Box::pin(apart::check(self, target, place)).await,
+            None => Self::check(self, target).await,
+        }
     }
 }
 

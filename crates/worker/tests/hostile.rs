@@ -2,13 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Cause, Outcome, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use worker::probe::{Prepared, Probed, Prober};
+use worker::fair::{Canaries, Fair};
+use worker::probe::{Prepared, Probe, Probed, Prober};
 
 const TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -100,6 +102,47 @@ async fn f18_a_header_of_a_megabyte_is_no_http() {
 async fn f18_interim_answers_without_end_end_at_the_timeout() {
     // The client parses up to fifty megabytes of them in one go, which takes seconds without optimisation.
     are_bounded(1, TIMEOUT * 60, "/informational", &TOO_LATE).await;
+}
+
+#[tokio::test]
+async fn f18_interim_answers_without_end_hold_up_others_once_and_never_again() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let fair = Fair::new(Prober::new().unwrap(), Canaries::Nobody, Arc::default());
+    let flood = Arc::new(prepared(&server.url("/informational")));
+    // Nobody knows yet what this one does.
+    let first = fair.check(&flood).await;
+    assert!(TOO_LATE.contains(&first.outcome), "{first:?}");
+
+    let begun = Instant::now();
+    let mut latest = Duration::ZERO;
+    let probing = async { join_all((0..4).map(|_| Probe::check(&fair, &flood))).await };
+    tokio::pin!(probing);
+    let probed = loop {
+        let due = Instant::now() + Duration::from_millis(5);
+        tokio::select! {
+            probed = &mut probing => break probed,
+            () = tokio::time::sleep_until(due) => latest = latest.max(due.elapsed()),
+        }
+    };
+    // A core may be somebody else's for a moment; without threads of their own it is seconds.
+    assert!(latest < Duration::from_millis(500), "{latest:?}");
+    assert!(begun.elapsed() < TIMEOUT + Duration::from_millis(500), "{:?}", begun.elapsed());
+    for one in probed {
+        assert!(TOO_LATE.contains(&one.outcome), "{one:?}");
+    }
+}
+
+#[tokio::test]
+async fn f18_who_was_silent_beside_a_flood_is_soon_probed_among_the_others_again() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let fair = Fair::new(Prober::new().unwrap(), Canaries::Nobody, Arc::default());
+    let (flood, silent) = (Arc::new(prepared(&server.url("/informational"))), Arc::new(prepared(&server.url("/hang"))));
+    tokio::join!(fair.check(&flood), fair.check(&silent));
+    // Apart it shows that it costs nothing.
+    let hung = fair.check(&silent).await;
+    assert!(TOO_LATE.contains(&hung.outcome), "{hung:?}");
+    let again = format!("{silent:?}");
+    assert!(again.contains("hogs: false"), "{again}");
 }
 
 #[tokio::test]

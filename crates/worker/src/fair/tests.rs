@@ -29,7 +29,7 @@ impl Reach for Wire {
 struct Scripted;
 
 impl Probe for Scripted {
-    async fn check(&self, target: &Prepared) -> Probed {
+    async fn check(&self, target: &Arc<Prepared>) -> Probed {
         let started = Instant::now();
         let (outcome, code) = match target.url.path() {
             "/up" => (Outcome::Up, Some(200)),
@@ -60,9 +60,9 @@ async fn advance_at_once(by: Duration) {
     advance(by).await;
 }
 
-fn prepared(url: &str) -> Prepared {
+fn prepared(url: &str) -> Arc<Prepared> {
     let url = TargetUrl::parse(url).unwrap();
-    Prepared::new(&TargetSpec { timeout: Duration::from_secs(1), ..TargetSpec::new("a", url) })
+    Arc::new(Prepared::new(&TargetSpec { timeout: Duration::from_secs(1), ..TargetSpec::new("a", url) }))
 }
 
 async fn outcome(fair: &Fair<Scripted, Wire>, url: &str) -> Outcome {

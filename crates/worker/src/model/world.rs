@@ -164,7 +164,7 @@ struct Oracle {
 }
 
 impl Probe for Oracle {
-    async fn check(&self, target: &Prepared) -> Probed {
+    async fn check(&self, target: &Arc<Prepared>) -> Probed {
         let started = Instant::now();
         let index = target.url.path().trim_start_matches('/').parse().unwrap();
         self.started.lock().unwrap().push((index, self.clock.at_us(started)));

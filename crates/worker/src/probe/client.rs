@@ -31,6 +31,7 @@ struct Sources {
     /// For targets that were made over the API. They share no connection with the others: one that
     /// is kept may lead where they do not go.
     api: Clients,
+    roots: Arc<RootCertStore>,
 }
 
 /// What probes with the same [`Reach`] share.
@@ -70,7 +71,7 @@ impl Prober {
     /// # Errors
     /// [`ProberError`] says what this machine lacks.
     pub fn reaching(api_targets: Reach) -> Result<Self, ProberError> {
-        Self::build(machine_roots(), api_targets)
+        Self::build(Arc::new(machine_roots()), api_targets)
     }
 
     /// A prober that trusts these certificates and no others.
@@ -78,18 +79,27 @@ impl Prober {
     /// # Errors
     /// [`ProberError`] says what this machine lacks.
     pub fn trusting(roots: RootCertStore) -> Result<Self, ProberError> {
-        Self::build(roots, Reach::default())
+        Self::build(Arc::new(roots), Reach::default())
     }
 
-    fn build(roots: RootCertStore, api_targets: Reach) -> Result<Self, ProberError> {
+    /// Another that trusts and reaches the same, and shares nothing that needs the runtime of this one.
+    pub(super) fn another(&self) -> Result<Self, ProberError> {
+        Self::build(Arc::clone(&self.0.roots), self.0.api.reach)
+    }
+
+    fn build(roots: Arc<RootCertStore>, api_targets: Reach) -> Result<Self, ProberError> {
         Self::resolving(roots, api_targets, &resolver()?)
     }
 
-    fn resolving(roots: RootCertStore, api_targets: Reach, resolver: &Arc<TokioResolver>) -> Result<Self, ProberError> {
+    fn resolving(
+        roots: Arc<RootCertStore>,
+        api_targets: Reach,
+        resolver: &Arc<TokioResolver>,
+    ) -> Result<Self, ProberError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         let mut fresh_tls = tls.clone();
         // A first visit has no session to resume.
@@ -120,7 +130,7 @@ impl Prober {
             let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
-        Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)? })))
+        Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)?, roots })))
     }
 
     /// What targets of this source are probed with.
@@ -340,7 +350,7 @@ mod tests {
         let url = format!("http://inside.example:{}/", listener.local_addr().unwrap().port());
         let url = TargetUrl::parse(&url).unwrap();
         let resolver = resolving_to(vec![vec![HERE]]).await;
-        let prober = Prober::resolving(machine_roots(), Reach::PublicOnly, &resolver).unwrap();
+        let prober = Prober::resolving(Arc::new(machine_roots()), Reach::PublicOnly, &resolver).unwrap();
         for connection in [Connection::Fresh, Connection::Reuse] {
             let target = TargetSpec { source: Source::Api, connection, ..TargetSpec::new("inside", url.clone()) };
             let probed = prober.check(&Prepared::new(&target)).await;

@@ -1,0 +1,111 @@
+//! Probes of targets that may keep a whole thread busy, each on a thread of its own.
+//!
+//! The client takes what a target sends as fast as it comes, and with interim answers without end it
+//! does not look up for a fifth of a second at a time: no other probe of the thread goes on meanwhile, nor
+//! does its own timeout. Which target did that, the thread that probes them all cannot tell; so whoever was silent
+//! while it stood still is probed apart the next time, where the time of the processor shows it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use common::{Cause, Outcome, Phases};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::{Prepared, Probed, Prober};
+
+/// Threads at once. Where all are taken, a target is probed among the others.
+static PLACES: Semaphore = Semaphore::const_new(16);
+
+/// So much later than its timeout a probe that does not look up is given up.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// Who takes more of a processor than this part of the timeout was kept busy by the target.
+const SHARE: u32 = 20;
+
+/// A thread for a probe of this target, where it has to have one and there is one.
+pub(super) fn place(target: &Prepared) -> Option<SemaphorePermit<'static>> {
+    if target.hogs() { PLACES.try_acquire().ok() } else { None }
+}
+
+/// Probes a target on another thread, and takes no longer than its timeout.
+pub(super) async fn check(prober: &Prober, target: &Arc<Prepared>, place: SemaphorePermit<'static>) -> Probed {
+    let begun = Instant::now();
+    let (sender, receiver) = oneshot::channel();
+    let id = Arc::<AtomicI32>::default();
+    let there = (prober.clone(), Arc::clone(target), Arc::clone(&id));
+    let thread = std::thread::Builder::new().name("probe apart".to_owned()).spawn(move || {
+        let _place = place;
+        let (prober, target, id) = there;
+        id.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
+        if let Some(probed) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target)) {
+            // Nobody waits any more when it did not look up in time.
+            let _ = sender.send(probed);
+        }
+    });
+    if thread.is_err() {
+        return prober.check(target).await;
+    }
+    match timeout_at(begun + target.timeout + GRACE, receiver).await {
+        Ok(Ok(probed)) => probed,
+        // There was no descriptor for it.
+        Ok(Err(_)) => prober.check(target).await,
+        Err(_) => given_up(target, begun, is_kept_busy(target, busy_of(id.load(Ordering::Relaxed)))),
+    }
+}
+
+/// The outcome of a probe that does not look up: the target's fault if that is what kept it busy.
+fn given_up(target: &Prepared, begun: Instant, kept_busy: bool) -> Probed {
+    let waited = target.timeout.as_millis();
+    let (outcome, detail) = if kept_busy {
+        (Outcome::Down(Cause::Timeout), format!("no complete answer within {waited} ms, but bytes without end"))
+    } else {
+        (Outcome::Unknown, format!("we stood still: the check took more than {waited} ms"))
+    };
+    Probed {
+        started: begun,
+        outcome,
+        code: None,
+        elapsed_us: u32::try_from(target.timeout.as_micros()).ok(),
+        phases: Phases::default(),
+        detail: Some(detail),
+    }
+}
+
+fn is_kept_busy(target: &Prepared, busy: Duration) -> bool {
+    busy > (target.timeout / SHARE).max(GRACE)
+}
+
+fn runtime() -> Option<Runtime> {
+    let made = Builder::new_current_thread().enable_io().enable_time().build();
+    made.map_err(|error| warn!("no runtime for a probe apart: {error}")).ok()
+}
+
+fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared) -> Option<Probed> {
+    runtime.block_on(async {
+        let another = prober.another().map_err(|error| warn!("no prober for a probe apart: {error}")).ok()?;
+        let before = busy();
+        let probed = another.check(target).await;
+        target.set_hogs(is_kept_busy(target, busy().saturating_sub(before)));
+        Some(probed)
+    })
+}
+
+/// What this thread has had of a processor so far.
+fn busy() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The same of another thread, to a tick of ten milliseconds; nothing where that cannot be read.
+fn busy_of(thread: i32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    // Behind the name in brackets, which may hold spaces.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
