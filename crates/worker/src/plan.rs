@@ -19,7 +19,8 @@ pub const MAX_MISSED_ROWS: i64 = 60;
 /// How many probes may be under way.
 ///
 /// A target whose last check timed out is *slow* and draws on smaller shares, so
-/// that targets that hang never take the places of those that answer.
+/// that targets that hang never take the places of those that answer. Which these are is
+/// not known of one that was never checked: it waits behind those that have answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// In all.
@@ -115,6 +116,8 @@ struct Target {
     scheduled: bool,
     /// Timed out last time.
     slow: bool,
+    /// No probe of it has ended yet.
+    new: bool,
     /// Due, but the limits are reached.
     waiting: Option<Slot>,
     /// Has an entry in one of the queues; it may outlive `waiting`.
@@ -125,6 +128,18 @@ struct Target {
     gone: bool,
 }
 
+/// Usual ones, new ones, slow ones: in this order they get a place that is free.
+const CLASSES: usize = 3;
+
+/// The class that draws on smaller shares.
+const SLOW: usize = 2;
+
+impl Target {
+    fn class(&self) -> usize {
+        if self.slow { SLOW } else { usize::from(self.new) }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Host {
     name: String,
@@ -132,8 +147,8 @@ struct Host {
     targets: usize,
     in_flight: usize,
     slow_in_flight: usize,
-    /// Targets waiting for a place at this server: usual ones, slow ones.
-    queues: [VecDeque<usize>; 2],
+    /// Targets waiting for a place at this server, by [class](Target::class).
+    queues: [VecDeque<usize>; CLASSES],
 }
 
 /// The schedule of all targets on the shards held.
@@ -146,8 +161,8 @@ pub struct Plan {
     due: BinaryHeap<Reverse<(i64, usize)>>,
     in_flight: usize,
     slow_in_flight: usize,
-    /// Targets waiting for a place in all: usual ones, slow ones.
-    queues: [VecDeque<usize>; 2],
+    /// Targets waiting for a place in all, by [class](Target::class).
+    queues: [VecDeque<usize>; CLASSES],
     /// Slots that are due and not finished, with their number.
     open: BTreeMap<i64, usize>,
     waiting: usize,
@@ -190,6 +205,7 @@ impl Plan {
             host,
             scheduled: false,
             slow: false,
+            new: true,
             waiting: None,
             queued: false,
             in_flight: 0,
@@ -259,12 +275,12 @@ impl Plan {
             let target = &mut self.targets[index];
             target.gone = true;
             target.queued = false;
-            let (scheduled, slow, waiting) = (target.scheduled, target.slow, target.waiting.take());
+            let (scheduled, slow, new, waiting) = (target.scheduled, target.slow, target.new, target.waiting.take());
             target.scheduled = false;
             match (heir, waiting) {
                 (Some(heir), waiting) => {
                     let target = &mut self.targets[heir];
-                    (target.scheduled, target.slow, target.waiting) = (scheduled, slow, waiting);
+                    (target.scheduled, target.slow, target.new, target.waiting) = (scheduled, slow, new, waiting);
                     if let Some(slot) = waiting
                         && self.try_start(heir, slot, steps)
                     {
@@ -394,7 +410,7 @@ impl Plan {
         let Ended { target: index, slot, slow, timed_out } = ended;
         close(&mut self.open, slot);
         let target = &mut self.targets[index];
-        target.slow = timed_out;
+        (target.slow, target.new) = (timed_out, false);
         target.in_flight -= 1;
         let host_index = target.host;
         let host = &mut self.hosts[host_index];
@@ -405,8 +421,8 @@ impl Plan {
             self.slow_in_flight -= 1;
         }
         // The server's own queue first: its targets have waited longest for this place.
-        for class in [0, 1] {
-            while self.host_has_place(host_index, class == 1)
+        for class in 0..CLASSES {
+            while self.host_has_place(host_index, class == SLOW)
                 && let Some(next) = self.hosts[host_index].queues[class].pop_front()
             {
                 // One place, one slot: the rest would only move to the queue for all.
@@ -415,8 +431,8 @@ impl Plan {
                 }
             }
         }
-        for class in [0, 1] {
-            while self.has_place(class == 1)
+        for class in 0..CLASSES {
+            while self.has_place(class == SLOW)
                 && let Some(next) = self.queues[class].pop_front()
             {
                 self.start_queued(next, now_us, steps);
@@ -456,7 +472,7 @@ impl Plan {
     /// Starts the slot, or puts the target into the queue of what it lacks.
     fn try_start(&mut self, index: usize, slot: Slot, steps: &mut Vec<Step>) -> bool {
         let Target { slow, host, queued, .. } = self.targets[index];
-        let class = usize::from(slow);
+        let class = self.targets[index].class();
         if !self.host_has_place(host, slow) {
             if !queued {
                 self.hosts[host].queues[class].push_back(index);

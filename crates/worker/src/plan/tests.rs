@@ -125,6 +125,40 @@ fn targets_that_hang_leave_places_for_those_that_answer() {
 }
 
 #[test]
+fn those_that_have_answered_are_first_while_many_that_hang_are_not_known_to() {
+    let mut plan = Plan::new(Limits { total: 10, slow: 4, per_host: 10, slow_per_host: 10 });
+    // Until all of a hundred have had one of ten places for 900 ms it takes nine seconds.
+    for n in 0..110 {
+        let key = format!("t{n}");
+        add(&mut plan, &key, every(1, &key), "h");
+    }
+    plan.hold(&all_shards(), 0);
+    let answers = |target: usize| target.is_multiple_of(11);
+    let mut under_way: Vec<(i64, Step)> = Vec::new();
+    let mut last: HashMap<usize, i64> = HashMap::new();
+    for now in (0..12_000_000).step_by(1000) {
+        let mut steps = Vec::new();
+        under_way.retain(|(until, step)| {
+            let Step::Start { target, slot, slow } = *step else { return false };
+            if *until <= now {
+                plan.finished(Ended { target, slot, slow, timed_out: !answers(target) }, now, &mut steps);
+            }
+            *until > now
+        });
+        plan.advance(now, &mut steps);
+        for step in steps {
+            if let Step::Start { target, .. } = step {
+                under_way.push((now + if answers(target) { 1000 } else { 900_000 }, step));
+                if let Some(before) = last.insert(target, now).filter(|_| answers(target)) {
+                    assert!(now - before < 2_000_000, "t{target} was left alone from {before} to {now}");
+                }
+            }
+        }
+    }
+    assert_eq!((0..110).filter(|target| answers(*target) && last.contains_key(target)).count(), 10);
+}
+
+#[test]
 fn the_slots_of_a_lost_shard_are_left_to_the_next_holder() {
     let mut plan = plan_of(Limits { total: 0, slow: 0, per_host: 1, slow_per_host: 1 }, &[("a", "h")]);
     advance(&mut plan, 1_000_000);
