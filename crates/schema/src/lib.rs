@@ -15,8 +15,12 @@ mod connect;
 mod error;
 mod tls;
 
+use std::time::{Duration, Instant};
+
 use refinery::{Runner, error::Kind};
+use tokio::time::sleep;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tracing::{info, warn};
 
 pub use error::SchemaError;
@@ -28,6 +32,12 @@ mod embedded {
 /// Key of the advisory lock: "lookout" in ASCII and a 1. Any number would do
 /// that other users of the same database are unlikely to pick.
 const LOCK: i64 = 0x6c6f_6f6b_6f75_7401;
+
+/// Between two attempts at a table that somebody else uses, everybody gets at it for so long.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+
+/// While a table is not to be had, say so this often.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// What [`migrate`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +81,9 @@ pub fn fingerprint() -> u64 {
 /// `PGPASSWORD`, `PGDATABASE` and `PGSSLMODE` fill what the URL leaves out;
 /// `~/.pgpass` is not read.
 ///
+/// A table that somebody else holds is waited for a second at a time, because everybody else waits behind
+/// us meanwhile; then it is tried again, without limit.
+///
 /// Dropping the future closes the connection, which frees the lock; the
 /// migration under way is rolled back.
 ///
@@ -78,9 +91,27 @@ pub fn fingerprint() -> u64 {
 /// [`SchemaError`] says what is wrong and, by [`SchemaError::is_retryable`],
 /// whether trying again may help. No message shows the password.
 pub async fn migrate(url: &str) -> Result<Applied, SchemaError> {
+    apply(url, &runner()).await
+}
+
+/// Like [`migrate`], with one more migration than there is, such as `V99__later`: what a newer lookout would do.
+///
+/// # Errors
+/// As [`migrate`].
+///
+/// # Panics
+/// The name is none.
+#[cfg(feature = "testing")]
+pub async fn migrate_further(url: &str, name: &str, sql: &str) -> Result<Applied, SchemaError> {
+    let mut migrations = runner().get_migrations().clone();
+    migrations.push(refinery::Migration::unapplied(name, sql).expect("the name of a migration"));
+    apply(url, &Runner::new(&migrations).set_abort_missing(false)).await
+}
+
+async fn apply(url: &str, runner: &Runner) -> Result<Applied, SchemaError> {
     let server = connect::Server::parse(url, |name| std::env::var(name).ok())?;
     let (mut client, connection) = server.connect().await?;
-    let result = migrate_locked(&server, &mut client).await;
+    let result = migrate_locked(&server, &mut client, runner).await;
     drop(client);
     // Wait until the socket is closed: a database that still has a visitor
     // cannot serve as a template.
@@ -88,7 +119,11 @@ pub async fn migrate(url: &str) -> Result<Applied, SchemaError> {
     result
 }
 
-async fn migrate_locked(server: &connect::Server, client: &mut Client) -> Result<Applied, SchemaError> {
+async fn migrate_locked(
+    server: &connect::Server,
+    client: &mut Client,
+    runner: &Runner,
+) -> Result<Applied, SchemaError> {
     // A limit set for the role or the database is meant for queries.
     client
         .batch_execute("set statement_timeout = 0; set lock_timeout = 0")
@@ -109,7 +144,7 @@ async fn migrate_locked(server: &connect::Server, client: &mut Client) -> Result
             .await
             .map_err(|error| server.query_error("taking the migration lock", &error))?;
     }
-    let result = run(server, client).await;
+    let result = run(server, client, runner).await;
     // Closing the connection would free the lock as well, a moment later.
     let unlocked = client.execute("select pg_advisory_unlock($1)", &[&LOCK]).await;
     if let Err(error) = unlocked {
@@ -118,11 +153,14 @@ async fn migrate_locked(server: &connect::Server, client: &mut Client) -> Result
     result
 }
 
-async fn run(server: &connect::Server, client: &mut Client) -> Result<Applied, SchemaError> {
-    let runner = runner();
-    let report = runner.run_async(client).await.map_err(|error| migration_error(server, &runner, &error))?;
+async fn run(server: &connect::Server, client: &mut Client, runner: &Runner) -> Result<Applied, SchemaError> {
+    client
+        .batch_execute("set lock_timeout = '1s'")
+        .await
+        .map_err(|error| server.query_error("preparing the session", &error))?;
+    let names = run_patiently(server, client, runner).await?;
     let known =
-        runner.get_applied_migrations_async(client).await.map_err(|error| migration_error(server, &runner, &error))?;
+        runner.get_applied_migrations_async(client).await.map_err(|error| migration_error(server, runner, &error))?;
 
     // With `set_abort_missing(false)` refinery skips a migration that is older
     // than the newest applied one, and only logs it.
@@ -130,10 +168,7 @@ async fn run(server: &connect::Server, client: &mut Client) -> Result<Applied, S
     if let Some(skipped) = runner.get_migrations().iter().find(|ours| lacks(ours.version())) {
         return Err(SchemaError::OutOfOrder { name: skipped.to_string() });
     }
-    let applied = Applied {
-        names: report.applied_migrations().iter().map(ToString::to_string).collect(),
-        version: known.iter().map(|one| one.version()).max().unwrap_or(0),
-    };
+    let applied = Applied { names, version: known.iter().map(|one| one.version()).max().unwrap_or(0) };
     // Also where nothing was applied: the roles may be newer than the tables.
     if let Err(error) = client.batch_execute("select grant_roles()").await {
         warn!("could not give the roles of api and worker their rights: {}", server.query_error("granting", &error));
@@ -149,6 +184,42 @@ async fn run(server: &connect::Server, client: &mut Client) -> Result<Applied, S
         );
     }
     Ok(applied)
+}
+
+/// Runs what there is to run, again and again while somebody else holds a table; the names of what was applied.
+async fn run_patiently(
+    server: &connect::Server,
+    client: &mut Client,
+    runner: &Runner,
+) -> Result<Vec<String>, SchemaError> {
+    let names = |report: &refinery::Report| -> Vec<String> {
+        report.applied_migrations().iter().map(ToString::to_string).collect()
+    };
+    let mut applied = Vec::new();
+    let mut said: Option<Instant> = None;
+    loop {
+        let error = match runner.run_async(client).await {
+            Ok(report) => {
+                applied.extend(names(&report));
+                return Ok(applied);
+            }
+            Err(error) if is_lock_timeout(&error) => error,
+            Err(error) => return Err(migration_error(server, runner, &error)),
+        };
+        // Those before it stay.
+        applied.extend(error.report().map(names).unwrap_or_default());
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            said = Some(Instant::now());
+            info!("waiting for a table that somebody else holds: {}", migration_error(server, runner, &error));
+        }
+        sleep(BETWEEN_ATTEMPTS).await;
+    }
+}
+
+fn is_lock_timeout(error: &refinery::Error) -> bool {
+    let Kind::Connection(_, source) = error.kind() else { return false };
+    let source = source.downcast_ref::<tokio_postgres::Error>();
+    source.and_then(tokio_postgres::Error::code) == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
 fn runner() -> Runner {

@@ -1,5 +1,7 @@
 //! Applying the migrations, on databases of the test server.
 
+use std::time::{Duration, Instant};
+
 use schema::SchemaError;
 use sqlx::AssertSqlSafe;
 use store::testing::TestDb;
@@ -29,6 +31,35 @@ async fn an_older_binary_lives_beside_a_newer_schema() {
     let applied = schema::migrate(db.url()).await.unwrap();
     assert_eq!(applied.names, Vec::<String>::new());
     assert_eq!(applied.version, newer);
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_who_reads_a_table_and_holds_up_nobody_for_longer_than_a_second() {
+    let db = TestDb::new().await;
+    let mut reading = db.pool.begin().await.unwrap();
+    sqlx::query("select key from target").fetch_all(&mut *reading).await.unwrap();
+    let url = db.url().to_owned();
+    let name = format!("V{}__later", schema::version() + 1);
+    let (first, again) = (name.clone(), name.clone());
+    let more = "alter table target add column later text";
+    let migrating = tokio::spawn(async move { schema::migrate_further(&url, &first, more).await });
+
+    let mut longest = Duration::ZERO;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        let asked = Instant::now();
+        sqlx::query("select key from target").fetch_all(&db.pool).await.unwrap();
+        longest = longest.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!migrating.is_finished(), "there was nobody to wait for");
+    // It has its second, and a busy machine another.
+    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    reading.rollback().await.unwrap();
+    let applied = migrating.await.unwrap().unwrap();
+    assert_eq!(applied.names, std::slice::from_ref(&name));
+    let again = schema::migrate_further(db.url(), &again, more).await.unwrap();
+    assert_eq!((again.names.len(), again.version), (0, applied.version));
 }
 
 #[tokio::test]
