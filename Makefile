@@ -66,7 +66,7 @@ bench-large: ## The same windows over 100 M rows as over 1 M (ROWS=10000000 for 
 	$${CARGO_TARGET_DIR:-target}/release/bench-load large
 
 .PHONY: faults
-faults: ## Break things while targets are probed, and write docs/FAULTS.md (about a quarter of an hour)
+faults: ## Break things while targets are probed, and write docs/FAULTS.md (about twenty minutes)
 	@scripts/setup.sh test
 	$(CARGO) build --release --locked -p bench-faults
 	$${CARGO_TARGET_DIR:-target}/release/bench-faults --write docs/FAULTS.md

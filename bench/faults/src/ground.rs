@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -14,6 +14,9 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use store::embedded::Embedded;
 use tempfile::TempDir;
 use tokio::time::sleep;
+
+use crate::ask::ask;
+use crate::running::Running;
 
 /// A cluster of our own, started and hurt from the main thread.
 pub(crate) struct Cluster {
@@ -120,6 +123,13 @@ pub(crate) struct Watched<'a> {
     pub(crate) is_healthy: bool,
 }
 
+/// Of the apis, for who may write.
+pub(crate) const TOKEN: &str = "a token of sixteen and more";
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 /// So many targets that answer, each every second.
 pub(crate) fn healthy(count: usize) -> Watched<'static> {
     Watched {
@@ -181,36 +191,80 @@ impl Ground {
     }
 
     /// Starts this program again as a worker on the database at `url`.
-    pub(crate) fn worker(&mut self, url: &str) -> anyhow::Result<Worker> {
+    pub(crate) fn worker(&mut self, url: &str) -> anyhow::Result<Running> {
         self.wrapped_worker(url, &[])
     }
 
     /// The same by way of another program, which gets it as its arguments.
-    pub(crate) fn wrapped_worker(&mut self, url: &str, wrapper: &[&str]) -> anyhow::Result<Worker> {
+    pub(crate) fn wrapped_worker(&mut self, url: &str, wrapper: &[&str]) -> anyhow::Result<Running> {
+        let environment = [
+            ("LOOKOUT_CONFIG".to_owned(), self.path("targets.yaml").display().to_string()),
+            ("LOOKOUT_DATA_DIR".to_owned(), self.path("data").display().to_string()),
+        ];
+        let environment: Vec<_> = environment.into_iter().chain(self.environment.iter().cloned()).collect();
+        self.process("worker", url, wrapper, &environment)
+    }
+
+    /// A worker that tells how it does at a port of this machine.
+    pub(crate) fn telling_worker(&mut self, url: &str) -> anyhow::Result<(Running, u16)> {
+        let port = free_port()?;
+        self.environment.push(("WORKER_ADDR".to_owned(), format!("127.0.0.1:{port}")));
+        let worker = self.worker(url);
+        self.environment.pop();
+        Ok((worker?, port))
+    }
+
+    /// Starts this program again as an api, and waits until it is ready at the port.
+    pub(crate) async fn api(&mut self, url: &str) -> anyhow::Result<(Running, u16)> {
+        let port = free_port()?;
+        let environment = [
+            ("API_ADDR".to_owned(), format!("127.0.0.1:{port}")),
+            ("API_TOKEN".to_owned(), TOKEN.to_owned()),
+            // One address asks for all.
+            ("RATE_LIMIT".to_owned(), "0".to_owned()),
+        ];
+        let api = self.process("api", url, &[], &environment)?;
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !ask(port, "/readyz").await.is_ok_and(|answer| answer.status == 200) {
+            if Instant::now() > deadline {
+                bail!("the api is not ready:\n{}", api.log());
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        Ok((api, port))
+    }
+
+    /// Starts this program again to do something else.
+    pub(crate) fn process(
+        &mut self,
+        what: &str,
+        url: &str,
+        wrapper: &[&str],
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Running> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("a path that can be written")?;
-        let arguments = [wrapper, &[program, "worker"]].concat();
+        let arguments = [wrapper, &[program, what]].concat();
         self.started += 1;
-        let log = self.path(&format!("worker-{}.log", self.started));
+        let log = self.path(&format!("{what}-{}.log", self.started));
         let mut command = Command::new(arguments[0]);
         command
             .args(&arguments[1..])
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("DATABASE_URL", url)
-            .env("LOOKOUT_CONFIG", self.path("targets.yaml"))
-            .env("LOOKOUT_DATA_DIR", self.path("data"))
             .env("LOG_LEVEL", "info")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log)?);
-        Ok(Worker { child: command.spawn().with_context(|| format!("cannot start {}", arguments[0]))?, log })
+        let child = command.spawn().with_context(|| format!("cannot start {}", arguments[0]))?;
+        Ok(Running::new(child, log))
     }
 
     /// Waits until every healthy target was asked `rounds` times more.
-    pub(crate) async fn rounds(&mut self, rounds: usize, worker: &Worker) -> anyhow::Result<()> {
+    pub(crate) async fn rounds(&mut self, rounds: usize, worker: &Running) -> anyhow::Result<()> {
         let healthy = self.targets.iter().filter(|target| target.is_healthy).count();
         let wanted = self.server.log().len() + rounds * healthy;
         let longest = self.targets.iter().map(|target| target.grid.interval()).max().unwrap_or(0);
@@ -226,7 +280,7 @@ impl Ground {
     }
 
     /// Lets time pass, and looks at how much memory the workers take.
-    pub(crate) async fn pass(&mut self, time: Duration, workers: &[&Worker]) {
+    pub(crate) async fn pass(&mut self, time: Duration, workers: &[&Running]) {
         let until = Instant::now() + time;
         loop {
             for worker in workers {
@@ -258,66 +312,6 @@ impl Ground {
             }
             sleep(Duration::from_millis(50)).await;
         }
-    }
-}
-
-/// A worker's process.
-pub(crate) struct Worker {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Worker {
-    pub(crate) fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    pub(crate) fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
-    }
-
-    /// Asks it to stop; how long it took. An error unless it says that all went well.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<Duration> {
-        let begun = Instant::now();
-        self.signal(Signal::TERM)?;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                if !status.success() {
-                    bail!("the worker ended with {status}:\n{}", self.log());
-                }
-                return Ok(begun.elapsed());
-            }
-            if begun.elapsed() > Duration::from_secs(30) {
-                bail!("the worker does not stop:\n{}", self.log());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    fn memory_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
-    }
-
-    /// Processor time so far.
-    pub(crate) fn busy(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-        Duration::from_millis((ticks(11) + ticks(12)) * 10)
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -3,12 +3,15 @@
 //!
 //! The worker and the api are this very program again, as processes of their own, so that they can be killed.
 
+mod ask;
 mod ground;
 mod oracle;
 mod rows;
+mod running;
 mod table;
 mod wire;
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +58,16 @@ enum Process {
         #[command(flatten)]
         log: LogArgs,
     },
+    /// The migrations of a newer release, which has one more
+    Migrate {
+        #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+        database_url: String,
+        /// A file like V99__later.sql
+        #[arg(long, env = "MIGRATION")]
+        migration: PathBuf,
+        #[command(flatten)]
+        log: LogArgs,
+    },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +93,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let config = config.context("no configuration")?;
             runtime()?.block_on(async { api::run(config, stop()?).await })
         }
+        Some(Process::Migrate { database_url, migration, log }) => {
+            let mut problems = Problems::new();
+            log.init(&mut problems);
+            problems.finish()?;
+            let name = migration.file_stem().and_then(OsStr::to_str).context("a name")?;
+            let sql = std::fs::read_to_string(&migration)?;
+            runtime()?.block_on(schema::migrate_further(&database_url, name, &sql))?;
+            Ok(())
+        }
     }
 }
 
@@ -94,7 +116,13 @@ fn stop() -> anyhow::Result<CancellationToken> {
 }
 
 async fn faults(cli: &Cli) -> anyhow::Result<()> {
-    let wanted = |name: &str| cli.rows.is_empty() || cli.rows.iter().any(|row| row.eq_ignore_ascii_case(name));
+    let wanted = |name: &str| {
+        cli.rows.is_empty()
+            || cli
+                .rows
+                .iter()
+                .any(|row| name.split('/').any(|part| row.eq_ignore_ascii_case(part)) || row.eq_ignore_ascii_case(name))
+    };
     let mut cluster = Cluster::start()?;
     let mut results = Vec::new();
     for row in rows::ALL {

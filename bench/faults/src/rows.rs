@@ -1,10 +1,13 @@
 //! The rows: what is broken, for how long, and what has to hold.
 
+mod clients;
 mod database;
 mod machine;
 mod network;
+mod pages;
 mod process;
 mod targets;
+mod upgrade;
 
 use std::fmt;
 use std::time::Duration;
@@ -13,8 +16,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
 
-use crate::ground::{Cluster, Ground, Worker, now_us};
+use crate::ground::{Cluster, Ground, now_us};
 use crate::oracle::{self, Figures};
+use crate::running::Running;
 use crate::table::{Outcome, Played, RowResult};
 
 /// A row of the table.
@@ -39,20 +43,21 @@ pub(crate) const ALL: &[Row] = &[
     quick("F1", "The worker is killed at random moments and started again"),
     row("F3", "Postgres is restarted, in turns fast and immediately"),
     quick("F4", "Postgres is away for two minutes"),
+    row("F4/2000", "The same with ten times as many results"),
     row("F6", "Postgres is away, and the disk of the spool is full; then one byte of it is another"),
     row("F7", "Every answer of Postgres takes a second"),
     row("F8", "Others take every connection that Postgres has"),
     quick("F9", "Postgres says nothing more, and closes nothing"),
     row("F10", "The wall clock of the worker jumps by an hour and a day, forward and back"),
-    row("F11", "Three workers; one is killed, one stopped for longer than its leases and waked again"),
-    row("F12", "An older release runs beside a newer schema"),
+    row("F11", "Five workers; again and again one is killed, and one stopped for longer than its leases and waked"),
+    row("F12", "The schema grows under load, a migration is killed and begun again, and programs older than it go on"),
     row("F13", "Every packet of the worker to the world is dropped"),
     row("F14", "The name server says that names do not exist, then nothing at all"),
     row("F15", "A hundred descriptors, and targets that would take more"),
     row("F16", "Two thousand targets accept and never answer"),
     row("F18", "Targets that answer with bombs, endless heads and bodies, and garbage"),
-    row("F19", "Clients of the api dribble, or say nothing"),
-    row("F20", "Clients of the api that read nothing of what is pushed"),
+    row("F19", "Five thousand clients of the api dribble, read nothing, or say nothing"),
+    row("F20", "A thousand pages follow the api, one reads nothing; then all of them come anew at once"),
     quick("F21", "The worker is asked to stop under load, also while Postgres is away"),
     row("F24", "Ten thousand targets"),
     row("F25", "The worker stands still, and others take the processors"),
@@ -87,7 +92,11 @@ pub(crate) async fn play(row: &'static Row, cluster: &mut Cluster, seed: u64, qu
     let played = match row.name {
         "F1" => process::kills(&mut play).await,
         "F3" => database::restarts(&mut play).await,
-        "F4" => database::away(&mut play).await,
+        "F4" => {
+            let rate = play.pick(200, 100);
+            database::away(&mut play, rate).await
+        }
+        "F4/2000" => database::away(&mut play, 2_000).await,
         "F6" => database::full_disk(&mut play).await,
         "F7" => database::slow(&mut play).await,
         "F8" => database::crowded(&mut play).await,
@@ -102,8 +111,10 @@ pub(crate) async fn play(row: &'static Row, cluster: &mut Cluster, seed: u64, qu
         "F21" => process::stops(&mut play).await,
         "F24" => targets::many(&mut play).await,
         "F25" => process::stands_still(&mut play).await,
-        "F19" | "F20" => Err(not_here("the tests of crates/api play it")),
-        _ => Err(not_here("there is no older release yet to run beside this one")),
+        "F12" => upgrade::upgrade(&mut play).await,
+        "F19" => clients::dawdle(&mut play).await,
+        "F20" => pages::follow(&mut play).await,
+        other => Err(not_here(&format!("nobody plays {other}"))),
     };
     let _ = play.cluster.signal_all(Signal::CONT);
     if play.cluster.url("postgres").is_err() {
@@ -127,7 +138,7 @@ impl Play<'_> {
 }
 
 /// Waits until everything up to now is settled, and judges it.
-async fn settle(ground: &mut Ground, worker: &Worker) -> anyhow::Result<(i64, Figures)> {
+async fn settle(ground: &mut Ground, worker: &Running) -> anyhow::Result<(i64, Figures)> {
     // A lease runs out, a last holder's time to finish is over, an interval passes.
     let until_us = now_us();
     ground.pass(Duration::from_secs(2), &[worker]).await;
@@ -143,7 +154,7 @@ async fn settle(ground: &mut Ground, worker: &Worker) -> anyhow::Result<(i64, Fi
 }
 
 /// Settles, stops the worker, and judges by what holds in every row.
-async fn end(ground: &mut Ground, worker: Worker, recovery: Option<Duration>) -> anyhow::Result<Outcome> {
+async fn end(ground: &mut Ground, worker: Running, recovery: Option<Duration>) -> anyhow::Result<Outcome> {
     let (until_us, _) = settle(ground, &worker).await?;
     worker.stop().await?;
     let figures = oracle::judge(ground, until_us).await?;

@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 
 use super::{Play, end, not_here};
 use crate::ground::{Ground, healthy, now_us};
+use crate::running::Running;
 use crate::table::Outcome;
 
 fn run(command: &str) -> anyhow::Result<()> {
@@ -177,7 +178,7 @@ pub(super) async fn names(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 /// Lets the name server be in a mood; from when to when what it does is sure to be seen.
 async fn phase(
     ground: &mut Ground,
-    worker: &crate::ground::Worker,
+    worker: &Running,
     mood: &AtomicU8,
     which: u8,
     seconds: u64,

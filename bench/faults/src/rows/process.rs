@@ -6,7 +6,8 @@ use rand::Rng;
 use rustix::process::Signal;
 
 use super::{Play, end};
-use crate::ground::{Ground, Worker, healthy, now_us};
+use crate::ground::{Ground, healthy, now_us};
+use crate::running::Running;
 use crate::table::Outcome;
 
 pub(super) async fn kills(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
@@ -37,12 +38,12 @@ pub(super) async fn kills(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 pub(super) async fn several(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut ground = Ground::new(play.cluster, &[healthy(100)]).await?;
     let url = play.cluster.url(&ground.database)?;
-    let mut workers: Vec<Worker> = Vec::new();
-    for _ in 0..3 {
+    let mut workers: Vec<Running> = Vec::new();
+    for _ in 0..5 {
         workers.push(ground.worker(&url)?);
     }
     ground.rounds(8, &workers[0]).await?;
-    let handovers = 2;
+    let handovers = 3;
     for _ in 0..handovers {
         let victim = play.chance.random_range(0..workers.len());
         workers.swap_remove(victim).kill();
@@ -64,7 +65,7 @@ pub(super) async fn several(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     outcome.within("BLIND s", blind, 5.0 + 1.0 + 1.5);
     // At most the slots of one interval at each change of hands.
     outcome.within("asked twice", twice as f64, (2 * handovers * 100) as f64);
-    outcome.note = format!("{handovers} workers killed, {handovers} stopped for 7 s and waked.");
+    outcome.note = format!("Five workers: {handovers} killed, {handovers} stopped for 7 s and waked.");
     Ok(outcome)
 }
 
