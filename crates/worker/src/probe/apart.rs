@@ -40,6 +40,9 @@ pub(super) async fn check(prober: &Prober, target: &Arc<Prepared>, place: Semaph
     let there = (prober.clone(), Arc::clone(target), Arc::clone(&id));
     let thread = std::thread::Builder::new().name("probe apart".to_owned()).spawn(move || {
         let _place = place;
+        // Those among the others come first; on Linux this is of the thread alone.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(10);
         let (prober, target, id) = there;
         id.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
         if let Some(probed) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target)) {
