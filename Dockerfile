@@ -49,6 +49,9 @@ RUN npm run build
 
 
 FROM rust AS build
+# The allocator comes with a Makefile.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 # Compared by content, so this layer lasts until a manifest changes.
 COPY --from=skeleton /src ./
 RUN cargo build --release --locked -p api -p worker -p cli

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// What came of a question.
@@ -34,10 +35,12 @@ pub(crate) async fn ask(port: u16, path: &str) -> io::Result<Answer> {
     Ok(Answer { status, took: begun.elapsed(), text })
 }
 
-/// Somebody who asks all the time, one question after the other.
+/// Somebody who asks all the time, one question after the other. On a thread of its own: what
+/// else this program has to do is no part of an answer's time.
 pub(crate) struct Regular {
     heard: Arc<Mutex<Heard>>,
-    task: JoinHandle<()>,
+    /// It asks for as long as this is here.
+    _asks: oneshot::Sender<()>,
 }
 
 /// What a [`Regular`] heard since it was last asked.
@@ -53,7 +56,8 @@ impl Regular {
     pub(crate) fn start(port: u16, paths: &'static [&'static str], pause: Duration) -> Self {
         let heard = Arc::<Mutex<Heard>>::default();
         let note = Arc::clone(&heard);
-        let task = tokio::spawn(async move {
+        let (asks, ended) = oneshot::channel::<()>();
+        let asking = async move {
             for path in paths.iter().cycle() {
                 let answer = ask(port, path).await;
                 {
@@ -66,19 +70,25 @@ impl Regular {
                 }
                 sleep(pause).await;
             }
+        };
+        let failed = Arc::clone(&heard);
+        std::thread::spawn(move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(async {
+                tokio::select! {
+                    () = asking => {}
+                    _ = ended => {}
+                }
+            }),
+            Err(error) => {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).errors.push(format!("no runtime: {error}"));
+            }
         });
-        Self { heard, task }
+        Self { heard, _asks: asks }
     }
 
     /// What it heard since this was last called.
     pub(crate) fn take(&self) -> Heard {
         std::mem::take(&mut self.heard.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Drop for Regular {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

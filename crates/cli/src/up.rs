@@ -226,8 +226,12 @@ fn start_worker(
     config: worker::Config,
     stop: CancellationToken,
 ) -> anyhow::Result<oneshot::Receiver<anyhow::Result<()>>> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("worker").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("worker")
+        .on_thread_start(worker::come_after_probes)
+        .enable_all()
+        .build()?;
     let (sender, receiver) = oneshot::channel();
     thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let result = runtime.block_on(worker::run(config, stop));

@@ -5,9 +5,6 @@
 //! started, which may lie a little after its slot, so [`InStartOrder`] holds rows
 //! back until no earlier start can follow.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use common::TargetId;
 use sqlx::PgConnection;
@@ -146,7 +143,7 @@ pub async fn newest(
 /// held are the rows that started late: as many as were late at once.
 #[derive(Debug, Default)]
 pub struct InStartOrder {
-    held: BinaryHeap<Reverse<StatusRow>>,
+    held: Vec<StatusRow>,
 }
 
 impl InStartOrder {
@@ -155,22 +152,18 @@ impl InStartOrder {
         let Some(reached) = page.last().map(|row| row.slot_at) else {
             return Vec::new();
         };
-        self.held.extend(page.into_iter().map(Reverse));
-        let mut settled = Vec::with_capacity(self.held.len());
-        while let Some(Reverse(row)) = self.held.peek().copied() {
-            if row.started_at > reached {
-                break;
-            }
-            self.held.pop();
-            settled.push(row);
-        }
-        settled
+        self.held.extend(page);
+        // Nearly sorted already, which takes little more than a look at each.
+        self.held.sort();
+        let settled = self.held.partition_point(|row| row.started_at <= reached);
+        let rest = self.held.split_off(settled);
+        std::mem::replace(&mut self.held, rest)
     }
 
     /// The rest, when there is no further page.
     pub fn finish(self) -> Vec<StatusRow> {
-        // `into_sorted_vec` is ascending in `Reverse`, which is newest first.
-        self.held.into_sorted_vec().into_iter().rev().map(|Reverse(row)| row).collect()
+        // Sorted by the last page that came.
+        self.held
     }
 }
 

@@ -28,4 +28,4 @@ pub mod stats;
 mod traces;
 
 pub use config::Config;
-pub use run::run;
+pub use run::{come_after_probes, run};

@@ -53,7 +53,11 @@ fn run() -> anyhow::Result<()> {
             .ok_or_else(|| SettingsError::one("WORKER_ADDR (--worker-addr): not set, so there is nobody to ask"))?;
         return settings::process::ask_health(address, "/healthz");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .on_thread_start(worker::come_after_probes)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stop = CancellationToken::new();
         settings::process::cancel_on_signal(stop.clone())?;

@@ -17,8 +17,8 @@ mod trace;
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,7 +70,8 @@ pub struct Prepared {
     pub(crate) url: Url,
     host_port: String,
     pub(crate) method: http::Method,
-    headers: HeaderMap,
+    /// Most targets have the usual ones, and share them.
+    headers: Arc<HeaderMap>,
     body: Option<Bytes>,
     connection: Connection,
     source: Source,
@@ -86,29 +87,11 @@ impl Prepared {
     /// Prepares a target. Headers were validated with the configuration; one that
     /// is no header after all is left out.
     pub fn new(target: &TargetSpec) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lookout/", env!("CARGO_PKG_VERSION"))));
-        if target.connection == Connection::Fresh {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if target.body.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        if let Some((user, password)) = target.url.credentials() {
-            headers.insert(AUTHORIZATION, basic_authorization(user, password));
-        }
-        for (name, value) in &target.headers {
-            if let (Ok(name), Ok(mut value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-                value.set_sensitive(true);
-                headers.insert(name, value);
-            }
-        }
         Self {
             url: target.url.url().clone(),
             host_port: target.url.host_port(),
             method: http::Method::from_bytes(target.method.as_str().as_bytes()).unwrap_or(http::Method::GET),
-            headers,
+            headers: headers_of(target),
             body: target.body.clone().map(Bytes::from),
             connection: target.connection,
             source: target.source,
@@ -137,6 +120,45 @@ impl Prepared {
     fn expects(&self, status: StatusCode) -> bool {
         self.expect_status.iter().any(|range| range.contains(status.as_u16()))
     }
+}
+
+/// Headers of targets that want nothing of their own.
+static USUAL: LazyLock<Arc<HeaderMap>> = LazyLock::new(|| Arc::new(usual_headers(Connection::Reuse)));
+/// See [`USUAL`]; the connection ends with the answer.
+static USUAL_ONCE: LazyLock<Arc<HeaderMap>> = LazyLock::new(|| Arc::new(usual_headers(Connection::Fresh)));
+
+fn usual_headers(connection: Connection) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lookout/", env!("CARGO_PKG_VERSION"))));
+    if connection == Connection::Fresh {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    headers
+}
+
+fn headers_of(target: &TargetSpec) -> Arc<HeaderMap> {
+    let credentials = target.url.credentials();
+    if target.body.is_none() && credentials.is_none() && target.headers.is_empty() {
+        return match target.connection {
+            Connection::Fresh => Arc::clone(&USUAL_ONCE),
+            Connection::Reuse => Arc::clone(&USUAL),
+        };
+    }
+    let mut headers = usual_headers(target.connection);
+    if target.body.is_some() {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    if let Some((user, password)) = credentials {
+        headers.insert(AUTHORIZATION, basic_authorization(user, password));
+    }
+    for (name, value) in &target.headers {
+        if let (Ok(name), Ok(mut value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+            value.set_sensitive(true);
+            headers.insert(name, value);
+        }
+    }
+    Arc::new(headers)
 }
 
 fn basic_authorization(user: &str, password: &str) -> HeaderValue {

@@ -5,15 +5,17 @@
 //! 503 and not half an answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, web};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use common::TargetId;
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::status::{self, Filter, InStartOrder, PAGE, Position, StatusRow};
 use store::targets;
+use tokio_util::task::AbortOnDropHandle;
 use utoipa::{IntoParams, ToSchema};
 
 use super::parameters;
@@ -105,9 +107,10 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let mut reader = Reader {
         state: state.get_ref().clone(),
         position: position.unwrap_or_else(|| Position::start(&filter)),
-        filter,
+        filter: Arc::new(filter),
         left: limit.unwrap_or(i64::MAX),
         order: Some(InStartOrder::default()),
+        coming: None,
         urls: HashMap::new(),
         rows_written: 0,
     };
@@ -153,66 +156,91 @@ fn outcome(raw: Option<&str>) -> Result<Option<&'static str>, ApiError> {
     })
 }
 
-/// Reads page after page.
+/// A page, or why there is none.
+type Page = Result<Vec<StatusRow>, ApiError>;
+
+/// Reads page after page, the next one while the last is written: Postgres and we work at once.
 struct Reader {
     state: State,
-    filter: Filter,
+    filter: Arc<Filter>,
     position: Position,
     /// Rows that may still be read.
     left: i64,
     /// `None` when the array is closed.
     order: Option<InStartOrder>,
+    /// The page after `position`, on its way.
+    coming: Option<AbortOnDropHandle<Page>>,
     /// URLs as JSON strings, ready to be written.
     urls: HashMap<TargetId, Box<RawValue>>,
     rows_written: u64,
 }
 
 impl Reader {
+    /// Reads the page after the position we have got to.
+    fn read(&self) -> impl Future<Output = Page> + use<> {
+        let (state, filter, position) = (self.state.clone(), Arc::clone(&self.filter), self.position);
+        async move {
+            let mut connection = state.database().await?;
+            Ok(status::page(&mut connection, &filter, position).await?)
+        }
+    }
+
     /// The next piece of the array; the last one closes it.
     async fn next_chunk(&mut self) -> Result<Bytes, ApiError> {
-        let mut connection = self.state.database().await?;
-        let mut page = status::page(&mut connection, &self.filter, self.position).await?;
+        let mut page = match self.coming.take() {
+            Some(coming) => coming.await.unwrap_or(Err(ApiError::Unavailable("the rows could not be read")))?,
+            None => self.read().await?,
+        };
         let is_last = (page.len() as i64) < PAGE.min(self.left);
         page.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
         self.left -= page.len() as i64;
         if let Some(last) = page.last() {
             self.position = Position { slot_at: last.slot_at, target_id: last.target_id };
         }
-        let unknown: Vec<i32> = {
-            let mut ids: Vec<i32> =
-                page.iter().map(|row| row.target_id).filter(|id| !self.urls.contains_key(id)).map(|id| id.0).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            ids
-        };
-        if !unknown.is_empty() {
-            for target in targets::shown(&mut connection, Some(&unknown)).await? {
-                self.urls.insert(target.target_id, json_string(&target.url));
-            }
+        self.learn_urls(&page).await?;
+        let is_last = is_last || self.left == 0;
+        if !is_last {
+            self.coming = Some(AbortOnDropHandle::new(tokio::spawn(within(PATIENCE, self.read()))));
+            // It asks Postgres before we go on.
+            tokio::task::yield_now().await;
         }
-        drop(connection);
 
-        let mut chunk = BytesMut::with_capacity(page.len() * 160 + 16);
+        let mut chunk = Vec::with_capacity(page.len() * 160 + 16);
         if self.rows_written == 0 {
-            chunk.put_u8(b'[');
+            chunk.push(b'[');
         }
         let mut order = self.order.take().unwrap_or_default();
         let rows = order.settle(page);
         self.write(&mut chunk, &rows);
-        if is_last || self.left == 0 {
+        if is_last {
             self.write(&mut chunk, &order.finish());
-            chunk.put_slice(b"]\n");
+            chunk.extend_from_slice(b"]\n");
         } else {
             self.order = Some(order);
         }
-        Ok(chunk.freeze())
+        Ok(chunk.into())
     }
 
-    fn write(&mut self, chunk: &mut BytesMut, rows: &[StatusRow]) {
+    /// Reads the URLs of targets that come for the first time.
+    async fn learn_urls(&mut self, page: &[StatusRow]) -> Result<(), ApiError> {
+        let mut unknown: Vec<i32> =
+            page.iter().map(|row| row.target_id).filter(|id| !self.urls.contains_key(id)).map(|id| id.0).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        if !unknown.is_empty() {
+            let mut connection = self.state.database().await?;
+            for target in targets::shown(&mut connection, Some(&unknown)).await? {
+                self.urls.insert(target.target_id, json_string(&target.url));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: &mut Vec<u8>, rows: &[StatusRow]) {
         let unknown = RawValue::NULL;
         for row in rows {
             if self.rows_written > 0 {
-                chunk.put_slice(b",\n");
+                chunk.extend_from_slice(b",\n");
             }
             self.rows_written += 1;
             let row = Row {
@@ -223,7 +251,7 @@ impl Reader {
                 url: self.urls.get(&row.target_id).map_or(unknown, |url| url),
             };
             // Writing plain numbers and strings into memory does not fail.
-            let _ = serde_json::to_writer(chunk.writer(), &row);
+            let _ = serde_json::to_writer(&mut *chunk, &row);
         }
     }
 }
