@@ -1,7 +1,7 @@
 //! `lookout import`: a file of targets from the configuration of another tool.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use import::{Imported, Variable};
 use settings::SettingsError;
-use settings::file::{ConfigErrors, MAX_BYTES, cannot_read};
+use settings::file::{ConfigErrors, cannot_read};
 
 /// Flags of `lookout import`.
 #[derive(Debug, Clone, Args)]
@@ -114,12 +114,8 @@ fn read(args: &ImportArgs) -> Result<Imported, ConfigErrors> {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
-    let mut bytes = Vec::new();
-    // One byte more than is allowed tells a file that is too long.
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| ConfigErrors::whole(cannot_read(&path.display().to_string(), &error)))?;
-    Ok(bytes)
+    settings::file::bytes_of(path)
+        .map_err(|error| ConfigErrors::whole(cannot_read(&path.display().to_string(), &error)))
 }
 
 /// What is not in the result, and what it needs.

@@ -74,13 +74,23 @@ impl ConfigFile {
 /// Everything that is wrong with it, at once; secrets are not shown.
 pub fn read(path: &FilePath, mode: Mode, defaults: &Defaults) -> Result<TargetList, ConfigErrors> {
     let name = path.display().to_string();
-    let mut bytes = Vec::new();
-    File::open(path)
-        // One byte more than is allowed tells a file that is too long.
-        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| no_config(&name, &error))?;
+    let bytes = bytes_of(path).map_err(|error| no_config(&name, &error))?;
     let directory = path.parent().unwrap_or(FilePath::new(""));
     parse_with(&name, &bytes, mode, defaults, &Sources { variable: &|name| std::env::var_os(name), directory })
+}
+
+/// What is in a file; of one that is too long a byte more than is allowed, which tells it.
+///
+/// # Errors
+/// Whatever the system reports.
+pub fn bytes_of(path: &FilePath) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let most = MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    // Growing on the way would take half as much again.
+    bytes.reserve_exact(usize::try_from(file.metadata()?.len().saturating_add(1).min(most)).unwrap_or_default());
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn no_config(name: &str, error: &std::io::Error) -> ConfigErrors {
