@@ -11,7 +11,7 @@
 //! between it and the lease.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -110,6 +110,8 @@ pub(crate) struct Held {
 pub(crate) struct State {
     /// Counts the rounds told to the schedule.
     round: u64,
+    /// A round was begun from here. If it changed nothing, its answer was lost, and Postgres may know more.
+    is_tried: Arc<AtomicBool>,
     /// The shards we hold; those that leave included.
     pub(crate) held: BTreeMap<Shard, Held>,
     /// Those the schedule was told to drop, and in which round.
@@ -182,7 +184,8 @@ impl Leases {
     pub(crate) async fn round(&self, state: &State) -> Result<State, StoreError> {
         let Shared { clock, intake, stats, .. } = &self.shared;
         let mut connection = store::pool::acquire(&self.pool).await?;
-        let mut next = State { round: state.round + 1, ..state.clone() };
+        let is_retry = state.is_tried.swap(true, Ordering::Relaxed);
+        let mut next = State { round: state.round + 1, is_tried: Arc::default(), ..state.clone() };
         let complete_until = self.complete_until_us(state).map(micros_to_utc);
         if self.shared.adopted_round.load(Ordering::Acquire) >= state.round {
             next.first.clear();
@@ -236,7 +239,9 @@ impl Leases {
         let surplus = next.held.len().saturating_sub(usize::try_from(share).unwrap_or(usize::MAX));
         // Only what the schedule works on has a moment at which it can stop: a shard
         // given away before it began would leave its slots in between to nobody.
-        let all_adopted = taken.is_empty() && self.shared.adopted_round.load(Ordering::Acquire) >= state.round;
+        // After a round whose answer was lost it may stand still for want of leases that are sure.
+        let all_adopted =
+            !is_retry && taken.is_empty() && self.shared.adopted_round.load(Ordering::Acquire) >= state.round;
         if next.leaving.is_empty() && surplus > 0 && all_adopted {
             next.leaving = next.held.keys().rev().take(surplus).copied().collect();
             next.leaving_round = next.round;

@@ -190,3 +190,21 @@ fn while_workers_only_come_and_go_no_slot_is_missed_or_asked_twice() {
         });
     });
 }
+
+#[test]
+fn a_worker_that_wakes_and_loses_the_answer_to_its_round_gives_nothing_away_before_it_knows() {
+    let database = Database::new();
+    let target = |key: &str| TargetPlan { key: key.into(), interval_ms: 2000, timeout_ms: 100, host: 0 };
+    let steps = vec![
+        (42, Action::Pause { worker: 0, seconds: 60 }),
+        (11, Action::LoseAnswerToRound(0)),
+        (30, Action::Pause { worker: 0, seconds: 1 }),
+        (7, Action::Start),
+    ];
+    let targets = vec![target("1a1"), target("i21")];
+    let scenario = Scenario { targets, places: 1, steps, seed: 11716326166697993535 };
+    play(&database, &scenario, async |world| {
+        world.check_rows().await;
+        world.check_every_slot_is_counted_once().await;
+    });
+}
