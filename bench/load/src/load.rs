@@ -2,15 +2,21 @@
 //! latencies below that, and what it does when it is asked for more.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::fmt;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use common::{Grid, Interval};
 use sqlx::PgConnection;
 use tokio::time::sleep;
 
 use crate::clients::{self, KINDS};
-use crate::lab::{Lab, Load};
+use crate::lab::{Lab, Load, Worker};
+use crate::machine;
 use crate::results::{Aim, Section, median, quantile};
 use crate::target::{DELAY, Stamp};
 
@@ -22,40 +28,66 @@ const SUSTAINED_LAG_MS: f64 = 50.0;
 /// What a run on targets at 1 s shows.
 struct Run {
     per_second: f64,
+    memory_mib: (f64, f64),
+    kept: Schedule,
+}
+
+/// How a worker kept to its schedule, by what the target knows of it.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    /// Slots without a verdict.
     missed: i64,
     unaccounted: i64,
+    lag_p50_ms: f64,
     lag_p99_ms: f64,
     drift_ms: f64,
     busiest: f64,
     /// Reported less true latency, milliseconds.
     surplus_p50_ms: f64,
     surplus_p99_ms: f64,
-    memory_mib: (f64, f64),
+}
+
+impl Schedule {
+    /// Stops the worker and reads what came of it since the last measurement began.
+    pub(crate) async fn of(lab: &mut Lab, worker: Worker) -> anyhow::Result<Self> {
+        let interval = Interval::new(Duration::from_secs(worker.load.interval_s))?;
+        let stamps = lab.stamps()?;
+        let (accounted, mut connection, database) = lab.stop(worker).await?;
+        let lags = lags(&stamps, interval);
+        let surplus = surplus(&reported(&mut connection).await?, &stamps);
+        drop(connection);
+        lab.drop_database(&database).await?;
+        let all: Vec<f64> = lags.values().flatten().copied().collect();
+        Ok(Self {
+            missed: accounted.missed + accounted.unknown,
+            unaccounted: accounted.unaccounted,
+            lag_p50_ms: quantile(&all, 0.5),
+            lag_p99_ms: quantile(&all, 0.99),
+            drift_ms: drift(&lags),
+            busiest: busiest(&stamps),
+            surplus_p50_ms: quantile(&surplus, 0.5),
+            surplus_p99_ms: quantile(&surplus, 0.99),
+        })
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} without a verdict, {} unaccounted for; start lag p50 {:.2} ms, p99 {:.2} ms; \
+             reported less true latency p50 {:.2} ms, p99 {:.2} ms",
+            self.missed, self.unaccounted, self.lag_p50_ms, self.lag_p99_ms, self.surplus_p50_ms, self.surplus_p99_ms
+        )
+    }
 }
 
 async fn run_once(lab: &mut Lab, load: Load, window: Duration) -> anyhow::Result<Run> {
     let worker = lab.start(load).await?;
     sleep(Duration::from_secs(3)).await;
     let measured = lab.measure(&worker, window).await?;
-    let stamps = lab.stamps()?;
-    let (accounted, mut connection, database) = lab.stop(worker).await?;
-    let interval = Interval::new(Duration::from_secs(load.interval_s))?;
-    let lags = lags(&stamps, interval);
-    let surplus = surplus(&mut connection, &stamps).await?;
-    drop(connection);
-    lab.drop_database(&database).await?;
-    let all: Vec<f64> = lags.values().flatten().copied().collect();
-    Ok(Run {
-        per_second: measured.per_second(),
-        missed: accounted.missed + accounted.unknown,
-        unaccounted: accounted.unaccounted,
-        lag_p99_ms: quantile(&all, 0.99),
-        drift_ms: drift(&lags),
-        busiest: busiest(&stamps),
-        surplus_p50_ms: quantile(&surplus, 0.5),
-        surplus_p99_ms: quantile(&surplus, 0.99),
-        memory_mib: measured.memory_mib,
-    })
+    let kept = Schedule::of(lab, worker).await?;
+    Ok(Run { per_second: measured.per_second(), memory_mib: measured.memory_mib, kept })
 }
 
 /// How long after its slot each request arrived, by target, in order, milliseconds.
@@ -96,30 +128,78 @@ fn busiest(stamps: &[Stamp]) -> f64 {
     most / (seconds.values().sum::<f64>() / seconds.len() as f64)
 }
 
-/// What a worker reported less what the target knows, of each request, milliseconds.
-async fn surplus(connection: &mut PgConnection, stamps: &[Stamp]) -> anyhow::Result<Vec<f64>> {
+/// A request as who made it saw it.
+struct Asked {
+    target: u32,
+    started_us: i64,
+    elapsed_us: i64,
+}
+
+/// What was reported less what the target knows, of each request, milliseconds.
+fn surplus(asked: &[Asked], stamps: &[Stamp]) -> Vec<f64> {
     let mut by_target: HashMap<u32, Vec<&Stamp>> = HashMap::new();
     for stamp in stamps {
         by_target.entry(stamp.target).or_default().push(stamp);
     }
+    let mut surplus = Vec::with_capacity(stamps.len());
+    for Asked { target, started_us, elapsed_us } in asked {
+        let near = by_target.get(target).into_iter().flatten();
+        let Some(stamp) = near.min_by_key(|stamp| (stamp.came_us - started_us).abs()) else { continue };
+        // The worker's clock is that of the database, which is this machine's, give or take a little.
+        if (stamp.came_us - started_us).abs() < 400_000 {
+            surplus.push((elapsed_us - (stamp.answered_us - stamp.came_us)) as f64 / 1000.0);
+        }
+    }
+    surplus
+}
+
+/// What a worker reported.
+async fn reported(connection: &mut PgConnection) -> anyhow::Result<Vec<Asked>> {
     let rows: Vec<(String, DateTime<Utc>, i32)> = sqlx::query_as(
         "select key, started_at, elapsed_us from check_result join target using (target_id)
          where code = 200 and started_at is not null",
     )
     .fetch_all(connection)
     .await?;
-    let mut surplus = Vec::with_capacity(stamps.len());
-    for (key, started_at, elapsed_us) in rows {
+    let asked = |(key, started_at, elapsed_us): (String, DateTime<Utc>, i32)| {
         let target = key.trim_start_matches('t').parse()?;
-        let started_us = started_at.timestamp_micros();
-        let near = by_target.get(&target).into_iter().flatten();
-        let Some(stamp) = near.min_by_key(|stamp| (stamp.came_us - started_us).abs()) else { continue };
-        // The worker's clock is that of the database, which is this machine's, give or take a little.
-        if (stamp.came_us - started_us).abs() < 400_000 {
-            surplus.push((i64::from(elapsed_us) - (stamp.answered_us - stamp.came_us)) as f64 / 1000.0);
+        Ok(Asked { target, started_us: started_at.timestamp_micros(), elapsed_us: elapsed_us.into() })
+    };
+    rows.into_iter().map(asked).collect()
+}
+
+/// What this machine adds to a latency that nobody else has a part in: the surplus of threads that
+/// each make one blocking request after the other, 640 a second in all.
+fn machine_surplus(lab: &mut Lab, time: Duration) -> anyhow::Result<Vec<f64>> {
+    fn ask(target: u32, port: u16, end: Instant) -> anyhow::Result<Vec<Asked>> {
+        machine::pin(machine::MEASURED);
+        let mut asked = Vec::new();
+        while Instant::now() < end {
+            let (started_us, begun) = (Utc::now().timestamp_micros(), Instant::now());
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.set_nodelay(true)?;
+            stream.write_all(format!("GET /d/{target} HTTP/1.1\r\nconnection: close\r\n\r\n").as_bytes())?;
+            stream.read_exact(&mut [0])?;
+            let elapsed_us = begun.elapsed().as_micros().try_into()?;
+            asked.push(Asked { target, started_us, elapsed_us });
+            // To its end, so that the target closes.
+            stream.read_to_end(&mut Vec::new())?;
         }
+        Ok(asked)
     }
-    Ok(surplus)
+    lab.target.reset()?;
+    let end = Instant::now() + time;
+    let threads: Vec<_> = (0..32)
+        .map(|target| {
+            let port = lab.target.ports[target % lab.target.ports.len()];
+            thread::spawn(move || ask(target as u32, port, end))
+        })
+        .collect();
+    let mut asked = Vec::new();
+    for thread in threads {
+        asked.extend(thread.join().map_err(|_| anyhow!("a thread failed"))??);
+    }
+    Ok(surplus(&asked, &lab.stamps()?))
 }
 
 /// The highest rate at which nothing is missed, found in steps of a twentieth.
@@ -128,8 +208,11 @@ async fn highest(lab: &mut Lab) -> anyhow::Result<f64> {
     let mut rate = bare;
     loop {
         let run = run_once(lab, Load { delayed: true, ..Load::per_second(rate) }, Duration::from_secs(3)).await?;
-        println!("{rate:.0} a second: {:.0} done, {} missed, lag {:.1} ms", run.per_second, run.missed, run.lag_p99_ms);
-        if run.missed == 0 && run.lag_p99_ms <= SUSTAINED_LAG_MS {
+        println!(
+            "{rate:.0} a second: {:.0} done, {} missed, lag {:.1} ms",
+            run.per_second, run.kept.missed, run.kept.lag_p99_ms
+        );
+        if run.kept.missed == 0 && run.kept.lag_p99_ms <= SUSTAINED_LAG_MS {
             return Ok(rate);
         }
         // What came through when it was too much tells about how much is not.
@@ -142,7 +225,11 @@ pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section>
     let highest = highest(lab).await?;
     section.add("highest sustained rate, 50 ms targets at 1 s", vec![highest], Aim::None, "checks/s");
     let mut runs: Vec<Vec<Run>> = (0..4).map(|_| Vec::new()).collect();
+    let (mut alone_p50, mut alone_p99) = (Vec::new(), Vec::new());
     for round in 0..rounds {
+        let alone = machine_surplus(lab, WINDOW)?;
+        alone_p50.push(quantile(&alone, 0.5));
+        alone_p99.push(quantile(&alone, 0.99));
         for (share, runs) in [0.5, 0.9, 2.0, 10.0].into_iter().zip(&mut runs) {
             // The last two take longer, and vary less.
             if share < 1.0 || round < rounds.min(3) {
@@ -153,24 +240,26 @@ pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section>
     }
     let of = |runs: &[Run], what: fn(&Run) -> f64| runs.iter().map(what).collect::<Vec<f64>>();
     let [half, most, twice, tenfold] = runs.as_slice() else { anyhow::bail!("there are four loads") };
+    section.add("blocking sockets, 640 requests/s: reported − true latency, p50", alone_p50, Aim::None, "ms");
+    section.add("blocking sockets, 640 requests/s: reported − true latency, p99", alone_p99, Aim::None, "ms");
     for (name, runs, lag, surplus) in [("50 %", half, 10.0, 1.0), ("90 %", most, 50.0, 3.0)] {
-        section.add(format!("start lag at {name}, p99"), of(runs, |run| run.lag_p99_ms), Aim::AtMost(lag), "ms");
-        section.add(format!("drift per slot at {name}"), of(runs, |run| run.drift_ms), Aim::AtMost(0.1), "ms");
-        section.add(format!("busiest second ÷ mean at {name}"), of(runs, |run| run.busiest), Aim::AtMost(1.5), "");
+        section.add(format!("start lag at {name}, p99"), of(runs, |run| run.kept.lag_p99_ms), Aim::AtMost(lag), "ms");
+        section.add(format!("drift per slot at {name}"), of(runs, |run| run.kept.drift_ms), Aim::AtMost(0.1), "ms");
+        section.add(format!("busiest second ÷ mean at {name}"), of(runs, |run| run.kept.busiest), Aim::AtMost(1.5), "");
         section.add(
             format!("slots without a verdict at {name}"),
-            of(runs, |run| run.missed as f64),
+            of(runs, |run| run.kept.missed as f64),
             Aim::AtMost(0.0),
             "",
         );
-        let (p50, p99) = (of(runs, |run| run.surplus_p50_ms), of(runs, |run| run.surplus_p99_ms));
+        let (p50, p99) = (of(runs, |run| run.kept.surplus_p50_ms), of(runs, |run| run.kept.surplus_p99_ms));
         section.add(format!("reported − true latency at {name}, p50"), p50, Aim::None, "ms");
         section.add(format!("reported − true latency at {name}, p99"), p99, Aim::AtMost(surplus), "ms");
     }
     for (name, runs) in [("2 ×", twice), ("10 ×", tenfold)] {
         let goodput = runs.iter().map(|run| run.per_second / highest).collect();
         section.add(format!("asked for {name} the highest rate: done ÷ that rate"), goodput, Aim::AtLeast(0.95), "");
-        let unaccounted = of(runs, |run| run.unaccounted.abs() as f64);
+        let unaccounted = of(runs, |run| run.kept.unaccounted.abs() as f64);
         section.add(
             format!("asked for {name}: slots that are neither a verdict nor missed"),
             unaccounted,
@@ -189,7 +278,8 @@ pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section>
     many(lab, &mut section).await?;
     section.note(format!(
         "Arrivals and true latencies are the target's own stamps: answers come {} ms after the connection was accepted, \
-         and reported less true holds what connecting and the way back take.",
+         and reported less true holds what connecting and the way back take. What blocking sockets, an idle thread for each, \
+         report beyond the truth is this machine's own: no monitor on it reports less.",
         DELAY.as_millis()
     ));
     Ok(section)

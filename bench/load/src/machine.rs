@@ -69,6 +69,18 @@ pub(crate) fn terminate(pid: u32) -> anyhow::Result<()> {
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::TERM)?)
 }
 
+/// Packets that were dropped so far because the kernel tracks connections and had no room for one more: to whoever
+/// sent them the target is silent. 0 where it tracks none.
+pub(crate) fn untracked_drops() -> u64 {
+    let stat = fs::read_to_string("/proc/net/stat/nf_conntrack").unwrap_or_default();
+    let mut lines = stat.lines();
+    let Some(place) = lines.next().and_then(|head| head.split_whitespace().position(|name| name == "drop")) else {
+        return 0;
+    };
+    let drops = |line: &str| u64::from_str_radix(line.split_whitespace().nth(place)?, 16).ok();
+    lines.filter_map(drops).sum()
+}
+
 /// What this machine is, in one line.
 pub(crate) fn describe() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();

@@ -62,7 +62,8 @@ async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
             continue;
         }
         println!("\n{name}");
-        let section = match *name {
+        let drops = machine::untracked_drops();
+        let mut section = match *name {
             "cost" => cost::run(&mut lab, rounds).await?,
             "load" => load::run(&mut lab, rounds).await?,
             "recording" => recording::run(&mut lab, rounds).await?,
@@ -72,6 +73,13 @@ async fn bench(wanted: &[&str]) -> anyhow::Result<()> {
             "scale" => scale::run(&mut lab, rounds).await?,
             other => anyhow::bail!("{other} is not written"),
         };
+        let drops = machine::untracked_drops() - drops;
+        if drops > 0 {
+            section.note(format!(
+                "The kernel dropped {drops} packets, because its table of tracked connections was full: these figures are \
+                 spoiled. See README.md for what to do."
+            ));
+        }
         section.save(&lab.files, &format!("{place}-{name}"))?;
     }
     results::write(&lab.files, Path::new("bench/RESULTS.md"))?;
@@ -105,7 +113,8 @@ async fn hold(arguments: &[&str]) -> anyhow::Result<()> {
             run.memory_mib.1
         );
     }
-    println!("{:?}", lab.discard(worker).await?);
+    let schedule = load::Schedule::of(&mut lab, worker).await?;
+    println!("{schedule}");
     lab.close();
     Ok(())
 }

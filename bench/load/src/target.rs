@@ -23,7 +23,7 @@ use crate::machine;
 pub(crate) const DELAY: Duration = Duration::from_millis(50);
 
 /// Ports to be probed: one is not enough for the connections of some minutes.
-pub(crate) const PORTS: usize = 10;
+pub(crate) const PORTS: usize = 100;
 
 const CLOSING: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n";
 const KEEPING: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n";

@@ -3,7 +3,7 @@
 //! Runs on a thread and a current-thread runtime of its own, so that nothing that
 //! talks to Postgres delays a probe.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use common::{Check, Grid, Outcome, Slot, TargetId, TargetSpec};
 use prometheus::Histogram;
 use store::batches::{Gap, GapReason};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, warn};
@@ -25,6 +26,10 @@ use crate::traces;
 
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Probes that are begun before answers that have come meanwhile are looked at. Many are due at
+/// once, beginning one takes as long as reading several answers, and an answer that waits seems slow.
+const STARTS_AT_ONCE: usize = 2;
 
 /// A change of the list of targets.
 #[derive(Debug)]
@@ -52,6 +57,13 @@ struct Target {
     latency: Option<Histogram>,
 }
 
+/// A probe that is to begin.
+struct Start {
+    target: usize,
+    slot: Slot,
+    slow: bool,
+}
+
 /// A probe that ended.
 struct Done {
     target: usize,
@@ -73,6 +85,8 @@ pub struct Schedule<P> {
     done: mpsc::UnboundedReceiver<Done>,
     done_sender: mpsc::UnboundedSender<Done>,
     steps: Vec<Step>,
+    /// Under way for the plan, and not begun yet.
+    starts: VecDeque<Start>,
     /// Until when the leases of the tenure we work on are sure; `None` while Postgres is away.
     sure_until: Option<Instant>,
 }
@@ -99,6 +113,7 @@ impl<P: Probe> Schedule<P> {
             done,
             done_sender,
             steps: Vec::new(),
+            starts: VecDeque::new(),
             sure_until: None,
         };
         for (id, spec) in list {
@@ -169,6 +184,8 @@ impl<P: Probe> Schedule<P> {
         loop {
             let wake = self.look();
             tokio::select! {
+                // Through the driver, so that what has arrived comes before the next start.
+                () = yield_now(), if wake.is_zero() => {}
                 () = stop.cancelled() => break,
                 changed = self.standing.changed() => match changed {
                     Ok(()) => drop(self.hold()),
@@ -177,19 +194,23 @@ impl<P: Probe> Schedule<P> {
                 },
                 Some(done) = self.done.recv() => self.finish(done),
                 Some(change) = self.changes.recv() => self.change(change),
-                () = sleep(wake) => {}
+                () = sleep(wake), if !wake.is_zero() => {}
             }
         }
         self.wind_down(grace).await;
     }
 
-    /// Starts what is due; how long until there may be more.
+    /// Starts what is due, or some of it; how long until there may be more.
     pub(crate) fn look(&mut self) -> Duration {
         let is_sure = self.is_sure();
         if is_sure {
             self.advance(self.shared.clock.now_us());
         }
         self.publish();
+        self.start(STARTS_AT_ONCE);
+        if !self.starts.is_empty() {
+            return Duration::ZERO;
+        }
         match self.plan.next_due() {
             Some(due) if is_sure => self.shared.clock.until(due).min(IDLE),
             _ => IDLE,
@@ -202,6 +223,7 @@ impl<P: Probe> Schedule<P> {
         let Tenure { shards, leaving, .. } = self.hold();
         let leaving = [shards, leaving].concat();
         self.adopt(&Tenure { leaving, ..Tenure::default() }, u64::MAX);
+        self.start(usize::MAX);
     }
 
     async fn wind_down(mut self, grace: Duration) {
@@ -309,7 +331,7 @@ impl<P: Probe> Schedule<P> {
     fn carry_out(&mut self, steps: &mut Vec<Step>) {
         for step in steps.drain(..) {
             match step {
-                Step::Start { target, slot, slow } => self.start(target, slot, slow),
+                Step::Start { target, slot, slow } => self.starts.push_back(Start { target, slot, slow }),
                 Step::Missed { target, slot } => {
                     self.shared.stats.add_missed(1);
                     self.shared.intake.push(Check::missed(self.targets[target].id, slot));
@@ -330,20 +352,23 @@ impl<P: Probe> Schedule<P> {
         self.steps = std::mem::take(steps);
     }
 
-    fn start(&mut self, index: usize, slot: Slot, slow: bool) {
-        self.shared.stats.started(self.shared.clock.now_us() - slot.0);
-        let prober = self.prober.clone();
-        let target = &self.targets[index];
-        let prepared = Arc::clone(&target.prepared);
-        let span = traces::check(&target.name, &prepared.method);
-        let done = self.done_sender.clone();
-        tokio::spawn(async move {
-            // Whatever happens, the slot gets its outcome.
-            let probed = guarded(prober.check(&prepared)).instrument(span.clone()).await;
-            traces::checked(&span, &probed);
-            // Nobody listens only when the grace at the end is over.
-            let _ = done.send(Done { target: index, slot, slow, probed });
-        });
+    /// Begins so many of the probes that are due.
+    fn start(&mut self, most: usize) {
+        for Start { target: index, slot, slow } in self.starts.drain(..most.min(self.starts.len())) {
+            self.shared.stats.started(self.shared.clock.now_us() - slot.0);
+            let prober = self.prober.clone();
+            let target = &self.targets[index];
+            let prepared = Arc::clone(&target.prepared);
+            let span = traces::check(&target.name, &prepared.method);
+            let done = self.done_sender.clone();
+            tokio::spawn(async move {
+                // Whatever happens, the slot gets its outcome.
+                let probed = guarded(prober.check(&prepared)).instrument(span.clone()).await;
+                traces::checked(&span, &probed);
+                // Nobody listens only when the grace at the end is over.
+                let _ = done.send(Done { target: index, slot, slow, probed });
+            });
+        }
     }
 
     pub(crate) fn publish(&self) {

@@ -597,7 +597,7 @@ impl Worker {
             if listens && self.schedule.is_told() {
                 self.schedule.hold();
             }
-            self.schedule.look();
+            while self.schedule.look().is_zero() {}
         } else {
             self.schedule.publish();
         }
