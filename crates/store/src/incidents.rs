@@ -226,15 +226,20 @@ pub struct Open {
     pub breaking_change_id: Option<i64>,
 }
 
-/// All incidents that are open.
+/// The incidents that are open, of these endpoints or of all.
 ///
 /// # Errors
 /// Whatever Postgres reports.
-pub async fn open(connection: &mut PgConnection) -> Result<Vec<Open>, StoreError> {
+pub async fn open(connection: &mut PgConnection, endpoints: Option<&[i32]>) -> Result<Vec<Open>, StoreError> {
     // Index: incident_open.
-    Ok(sqlx::query_as!(Open, "select endpoint_id, started_ns, breaking_change_id from incident where ended_at is null")
-        .fetch_all(connection)
-        .await?)
+    Ok(sqlx::query_as!(
+        Open,
+        "select endpoint_id, started_ns, breaking_change_id from incident
+         where ended_at is null and ($1::int4[] is null or endpoint_id = any($1))",
+        endpoints,
+    )
+    .fetch_all(connection)
+    .await?)
 }
 
 /// What the folder found out.

@@ -27,19 +27,58 @@ pub struct Goal {
     pub updated_at: DateTime<Utc>,
 }
 
-/// Endpoints that changed within the last `within`; all of them without it. In order of ids.
+/// The endpoints of which events may be expected: all but those of targets that were removed. In order of ids.
 ///
 /// # Errors
 /// Whatever Postgres reports.
-pub async fn goals(connection: &mut PgConnection, within: Option<Duration>) -> Result<Vec<Goal>, StoreError> {
+pub async fn goals(connection: &mut PgConnection) -> Result<Vec<Goal>, StoreError> {
+    Ok(sqlx::query_as!(
+        Goal,
+        r#"select endpoint_id, service_id, e.target_id as "target_id: TargetId", objective_nano, window_ns, e.updated_at
+           from endpoint e left join target t using (target_id)
+           where t.deleted_at is null
+           order by endpoint_id"#,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// Endpoints that changed within the last `within`. In order of ids.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn goals_changed(connection: &mut PgConnection, within: Duration) -> Result<Vec<Goal>, StoreError> {
     // Index: endpoint_updated.
     Ok(sqlx::query_as!(
         Goal,
         r#"select endpoint_id, service_id, target_id as "target_id: TargetId", objective_nano, window_ns, updated_at
            from endpoint
-           where $1::float8 is null or updated_at > clock_timestamp() - make_interval(secs => $1)
+           where updated_at > clock_timestamp() - make_interval(secs => $1)
            order by endpoint_id"#,
-        within.map(|within| within.as_secs_f64()),
+        within.as_secs_f64(),
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The endpoints of these targets, and these endpoints, as far as they exist. In order of ids.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn goals_of(
+    connection: &mut PgConnection,
+    targets: &[i32],
+    endpoints: &[i32],
+) -> Result<Vec<Goal>, StoreError> {
+    // Index: endpoint_target and endpoint_pkey.
+    Ok(sqlx::query_as!(
+        Goal,
+        r#"select endpoint_id, service_id, target_id as "target_id: TargetId", objective_nano, window_ns, updated_at
+           from endpoint
+           where target_id = any($1) or endpoint_id = any($2)
+           order by endpoint_id"#,
+        targets,
+        endpoints,
     )
     .fetch_all(connection)
     .await?)

@@ -285,7 +285,7 @@ impl Reader {
         }
         incidents::failures(&mut self.connection, &newest[50], TimeDelta::minutes(5), 50).await.unwrap();
         self.judge("what failed around an incident");
-        assert_eq!(incidents::open(&mut self.connection).await.unwrap().len(), 90);
+        assert_eq!(incidents::open(&mut self.connection, None).await.unwrap().len(), 90);
         self.judge("open incidents");
     }
 

@@ -59,7 +59,7 @@ async fn a_target_is_an_endpoint_of_the_service_it_names_or_has_or_of_its_own() 
     let second =
         [target("a", Method::Head, None), target("b", Method::Get, Some("web")), target("c", Method::Head, None)];
     assert_eq!(applied(&db, &second).await, ["mail: HEAD a", "web: GET b", "mail: HEAD c"]);
-    let goals = services::goals(&mut connection, None).await.unwrap();
+    let goals = services::goals(&mut connection).await.unwrap();
     // One that names its service has it at once.
     let named = [target("d", Method::Get, Some("web"))];
     services::declare(&mut connection, &[declared("mail", "GET", "d")]).await.unwrap();

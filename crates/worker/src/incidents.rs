@@ -6,20 +6,20 @@
 //! it reads its state anew. So a crash anywhere, or two that believe it is theirs,
 //! repeat and skip nothing.
 
-use std::collections::HashMap;
+mod memory;
+
 use std::time::Duration;
 
-use common::{Shard, TargetId};
-use engine::{ChangeId, EndpointId, Engine, Nanos, Objective, OpenIncident, ServiceId, Snapshot, Transition, Window};
-use store::cursors::{self, Batch, Position, Saved};
-use store::incidents::{self, Event, Finding, READER, Wanted};
-use store::services::{self, Goal};
+use common::Shard;
+use store::cursors::{self, Batch, Saved};
+use store::incidents::{self, Finding, READER, Wanted};
 use store::{PgConnection, PgPool, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::memory::Memory;
 use crate::leases::Standing;
 
 /// Whoever holds this shard follows the batches. Not the one that keeps house, so
@@ -36,18 +36,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 const BATCHES_AT_ONCE: i64 = 200;
 const ROWS_AT_ONCE: i64 = 20_000;
 
-/// Endpoints whose windows are read by one statement.
-const ENDPOINTS_AT_ONCE: usize = 1_000;
-
-/// A change to an endpoint may commit this long after the moment it bears.
-const OVERLAP: Duration = Duration::from_secs(60);
-
 /// Follows the batches while it is ours to do, until `stop`.
 pub async fn run(pool: PgPool, standing: watch::Receiver<Standing>, stop: CancellationToken) {
     let mut folder = Folder::new(pool);
     loop {
         let is_ours = standing.borrow().tenure.shards.contains(&FOLDER);
         let pause = if is_ours {
+            folder.forget_silent(Instant::now());
             tokio::select! {
                 round = folder.round() => match round {
                     Ok(true) => Duration::ZERO,
@@ -94,6 +89,18 @@ impl Folder {
         self.memory = None;
     }
 
+    /// Gives the memory of endpoints back that nobody has heard of for a while before `now`.
+    pub fn forget_silent(&mut self, now: Instant) {
+        if let Some(memory) = &mut self.memory {
+            memory.forget_silent(now);
+        }
+    }
+
+    /// How many endpoints are in memory.
+    pub fn endpoints(&self) -> usize {
+        self.memory.as_ref().map_or(0, Memory::endpoints)
+    }
+
     /// Folds some batches. True when there may be more.
     ///
     /// # Errors
@@ -135,6 +142,7 @@ async fn fold(connection: &mut PgConnection, memory: &mut Memory) -> Result<Opti
     let mut batches = cursors::batches(&mut transaction, position, BATCHES_AT_ONCE).await?;
     batches.truncate(some_rows(&batches));
     let events = incidents::events(&mut transaction, &batches).await?;
+    memory.meet(&mut transaction, &events).await?;
     let findings: Vec<Finding> = events.iter().filter_map(|event| memory.apply(event)).collect();
     let saved = incidents::save(&mut transaction, &findings).await?;
     if let Some(last) = batches.last() {
@@ -153,169 +161,6 @@ fn some_rows(batches: &[Batch]) -> usize {
         rows <= ROWS_AT_ONCE
     });
     fits.count().max(1)
-}
-
-/// The engine, and which row is which of its endpoints.
-#[derive(Debug)]
-struct Memory {
-    engine: Engine,
-    position: Position,
-    endpoints: HashMap<i32, EndpointId>,
-    of_target: HashMap<TargetId, EndpointId>,
-    services: HashMap<i32, ServiceId>,
-    /// In the order of the engine's numbers.
-    goals: Vec<Goal>,
-    refreshed: Instant,
-}
-
-impl Memory {
-    /// The state as it was at the cursor, from the rows. Holds no lock, however long it takes.
-    async fn recall(connection: &mut PgConnection) -> Result<Self, StoreError> {
-        let mut transaction = store::pool::begin_at_one_moment(connection).await?;
-        let position = cursors::position(&mut transaction, READER).await?;
-        let mut memory = Self {
-            engine: Engine::new(),
-            position,
-            endpoints: HashMap::new(),
-            of_target: HashMap::new(),
-            services: HashMap::new(),
-            goals: Vec::new(),
-            refreshed: Instant::now(),
-        };
-        for goal in services::goals(&mut transaction, None).await? {
-            memory.set(goal);
-        }
-        let not_yet = cursors::not_followed(&mut transaction, position).await?;
-        for (service_id, change_id) in incidents::newest_changes(&mut transaction, &not_yet).await? {
-            let service = memory.service(service_id);
-            memory.engine.recall_change(service, Some(ChangeId(change_id)));
-        }
-        let ids: Vec<i32> = memory.goals.iter().map(|goal| goal.endpoint_id).collect();
-        memory.recall_windows(&mut transaction, &ids, &not_yet).await?;
-        for open in incidents::open(&mut transaction).await? {
-            if let (Some(endpoint), Some(since)) = (memory.endpoints.get(&open.endpoint_id), moment(open.started_ns)) {
-                let breaking = open.breaking_change_id.map(ChangeId);
-                memory.engine.recall_incident(*endpoint, Some(OpenIncident { since, breaking }));
-            }
-        }
-        Ok(memory)
-    }
-
-    /// Puts back the windows of these endpoints.
-    async fn recall_windows(
-        &mut self,
-        connection: &mut PgConnection,
-        ids: &[i32],
-        not_yet: &[i64],
-    ) -> Result<(), StoreError> {
-        for some in ids.chunks(ENDPOINTS_AT_ONCE) {
-            let take = |event| {
-                if let Some(engine::Event::Access { endpoint, at, ok }) = self.event(&event) {
-                    self.engine.recall(endpoint, at, ok);
-                }
-            };
-            incidents::recall(connection, some, not_yet, take).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes in endpoints that are new or have another goal. A window that grew is read
-    /// anew: what had left the shorter one counts again.
-    async fn refresh(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        let now = Instant::now();
-        let mut grown = Vec::new();
-        for goal in services::goals(connection, Some(now - self.refreshed + OVERLAP)).await? {
-            let known = self.endpoints.get(&goal.endpoint_id).copied();
-            if let Some(endpoint) = known
-                && self.goals[endpoint.index()].window_ns < goal.window_ns
-            {
-                grown.push(goal.endpoint_id);
-                let snapshot = Snapshot { requests: Vec::new(), ..self.engine.snapshot(endpoint) };
-                self.engine.restore(endpoint, &snapshot);
-            }
-            self.set(goal);
-        }
-        if !grown.is_empty() {
-            let not_yet = cursors::not_followed(connection, self.position).await?;
-            self.recall_windows(connection, &grown, &not_yet).await?;
-        }
-        self.refreshed = now;
-        Ok(())
-    }
-
-    fn service(&mut self, service_id: i32) -> ServiceId {
-        *self.services.entry(service_id).or_insert_with(|| self.engine.add_service())
-    }
-
-    fn set(&mut self, goal: Goal) {
-        let known = self.endpoints.get(&goal.endpoint_id).copied();
-        if known.is_some_and(|endpoint| self.goals[endpoint.index()] == goal) {
-            return;
-        }
-        let objective = u32::try_from(goal.objective_nano).ok().and_then(|nano| Objective::from_billionths(nano).ok());
-        let window = u64::try_from(goal.window_ns).ok().and_then(|nanos| Window::from_nanos(nanos).ok());
-        let (Some(objective), Some(window)) = (objective, window) else {
-            warn!(endpoint_id = goal.endpoint_id, "an endpoint has an objective or a window out of range");
-            return;
-        };
-        let service = self.service(goal.service_id);
-        let endpoint = match known {
-            Some(endpoint) => {
-                self.engine.change_goal(endpoint, service, objective, window);
-                if let Some(before) = self.goals[endpoint.index()].target_id {
-                    self.of_target.remove(&before);
-                }
-                self.goals[endpoint.index()] = goal;
-                endpoint
-            }
-            None => {
-                self.goals.push(goal);
-                self.engine.add_endpoint(service, objective, window)
-            }
-        };
-        self.endpoints.insert(goal.endpoint_id, endpoint);
-        if let Some(target_id) = goal.target_id {
-            self.of_target.insert(target_id, endpoint);
-        }
-    }
-
-    /// An event in the engine's own numbers; `None` of an endpoint that is none.
-    fn event(&mut self, event: &Event) -> Option<engine::Event> {
-        Some(match *event {
-            Event::Check { target_id, at_ns, ok } => {
-                engine::Event::Access { endpoint: *self.of_target.get(&target_id)?, at: moment(at_ns)?, ok }
-            }
-            Event::Access { endpoint_id, at_ns, ok } => {
-                engine::Event::Access { endpoint: *self.endpoints.get(&endpoint_id)?, at: moment(at_ns)?, ok }
-            }
-            Event::Change { service_id, change_id } => {
-                engine::Event::Change { service: self.service(service_id), change: ChangeId(change_id) }
-            }
-        })
-    }
-
-    fn apply(&mut self, event: &Event) -> Option<Finding> {
-        let event = self.event(event)?;
-        let id = |endpoint: EndpointId| self.goals[endpoint.index()].endpoint_id;
-        Some(match self.engine.apply(event)? {
-            Transition::Opened { endpoint, at, breaking, good, total } => Finding::Opened {
-                endpoint_id: id(endpoint),
-                at_ns: at.get().cast_signed(),
-                breaking_change_id: breaking.map(|change| change.0),
-                good: good.cast_signed(),
-                total: total.cast_signed(),
-            },
-            Transition::Closed { endpoint, at, fixing, .. } => Finding::Closed {
-                endpoint_id: id(endpoint),
-                at_ns: at.get().cast_signed(),
-                fixing_change_id: fixing.map(|change| change.0),
-            },
-        })
-    }
-}
-
-fn moment(ns: i64) -> Option<Nanos> {
-    u64::try_from(ns).ok().and_then(Nanos::new)
 }
 
 /// A log line for an incident that opened or closed.

@@ -67,10 +67,13 @@ async fn database() -> TestDb {
     let mut connection = db.pool.acquire().await.unwrap();
     let list: Vec<Declared> = ["a", "b", "/posted"].into_iter().map(declared).collect();
     assert_eq!(services::declare(&mut connection, &list).await.unwrap(), 3);
-    sqlx::query("update endpoint e set target_id = t.target_id from target t where t.key = e.resource")
-        .execute(&db.pool)
-        .await
-        .unwrap();
+    // Declared long ago: those of the last minute are read again and again.
+    for sql in [
+        "update endpoint e set target_id = t.target_id from target t where t.key = e.resource",
+        "update endpoint set updated_at = updated_at - interval '1 hour'",
+    ] {
+        sqlx::query(sql).execute(&db.pool).await.unwrap();
+    }
     let found: Vec<Option<i32>> = services::find_endpoints(
         &mut connection,
         &["GET".into(), "GET".into(), "GET".into()],
@@ -200,6 +203,55 @@ async fn a_new_objective_and_a_new_endpoint_are_noticed() {
 }
 
 #[tokio::test]
+async fn what_was_silent_for_long_is_forgotten_and_known_again_when_it_is_heard_of() {
+    let db = database().await;
+    let mut folder = Folder::new(db.pool.clone());
+    write(&db.pool, &(0..8).map(|second| check(1, second, Outcome::Up)).collect::<Vec<_>>()).await;
+    let posted = |second: i64, status, ordinal| Access {
+        endpoint_id: 1,
+        at_ns: (NOON_US + second * 1_000_000) * 1_000,
+        status,
+        ordinal,
+    };
+    // One of the three is below its objective, and its incident keeps it.
+    post(&db.pool, &[posted(0, 500, 0)], &[change(1, "one", 1)]).await;
+    fold_all(&mut folder).await;
+    assert_eq!(folder.endpoints(), 3);
+    folder.forget_silent(tokio::time::Instant::now() + Duration::from_secs(599));
+    assert_eq!(folder.endpoints(), 3);
+    folder.forget_silent(tokio::time::Instant::now() + Duration::from_secs(3_600));
+    assert_eq!(folder.endpoints(), 1);
+
+    write(&db.pool, &[check(1, 8, DOWN)]).await;
+    fold_all(&mut folder).await;
+    assert_eq!(folder.endpoints(), 2);
+    let posted_open = ("/posted".to_owned(), 0.0, None, None, None);
+    let open = ("a".to_owned(), 8.00025, None, Some("one".to_owned()), None);
+    assert_eq!(found(&db.pool).await, [posted_open.clone(), open], "one of nine is too many, and the change is known");
+
+    post(&db.pool, &[posted(20, 200, 0)], &[]).await;
+    fold_all(&mut folder).await;
+    let over = ("/posted".to_owned(), 0.0, Some(20.0), None, Some("one".to_owned()));
+    assert_eq!(found(&db.pool).await[0], over, "what was kept goes on");
+}
+
+#[tokio::test]
+async fn a_removed_target_that_comes_back_goes_on_with_its_incident() {
+    let db = database().await;
+    write(&db.pool, &[check(1, 0, DOWN), check(2, 0, Outcome::Up)]).await;
+    fold_all(&mut Folder::new(db.pool.clone())).await;
+    sqlx::query("update target set deleted_at = now() where key = 'a'").execute(&db.pool).await.unwrap();
+    let mut folder = Folder::new(db.pool.clone());
+    write(&db.pool, &[check(2, 1, Outcome::Up)]).await;
+    fold_all(&mut folder).await;
+    assert_eq!(folder.endpoints(), 2, "those that were removed are left alone");
+    sqlx::query("update target set deleted_at = null where key = 'a'").execute(&db.pool).await.unwrap();
+    write(&db.pool, &[check(1, 30, Outcome::Up)]).await;
+    fold_all(&mut folder).await;
+    assert_eq!(found(&db.pool).await, [("a".to_owned(), 0.00025, Some(30.00025), None, None)]);
+}
+
+#[tokio::test]
 async fn an_incident_whose_rows_are_gone_does_not_end_before_it_began() {
     let db = database().await;
     write(&db.pool, &[check(1, 100, DOWN)]).await;
@@ -259,7 +311,7 @@ async fn a_database_restored_from_another_server_is_followed_again() {
 
 /// What happened to two databases, with the same batches.
 #[tokio::test]
-async fn restarts_anywhere_and_two_folders_at_once_change_nothing() {
+async fn restarts_anywhere_two_folders_at_once_and_a_short_memory_change_nothing() {
     let mut rng = StdRng::seed_from_u64(7);
     let (steady, shaken) = (database().await, database().await);
     let mut one = Folder::new(steady.pool.clone());
@@ -285,7 +337,7 @@ async fn restarts_anywhere_and_two_folders_at_once_change_nothing() {
             }
         }
         fold_all(&mut one).await;
-        match rng.random_range(0..5) {
+        match rng.random_range(0..7) {
             0 => two[0].forget(),
             1 => fold_all(&mut two[1]).await,
             2 => {
@@ -297,6 +349,7 @@ async fn restarts_anywhere_and_two_folders_at_once_change_nothing() {
                 // Either may lose to the other, and tries again later.
                 let (_, _) = tokio::join!(a.round(), b.round());
             }
+            4 | 5 => two[0].forget_silent(tokio::time::Instant::now() + Duration::from_secs(86_400 * (step + 1))),
             _ => {}
         }
     }

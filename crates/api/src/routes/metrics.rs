@@ -57,7 +57,7 @@ pub(super) async fn get(state: web::Data<State>) -> Result<HttpResponse, ApiErro
         metrics.targets(&targets, &verdicts, now);
         metrics.workers(&workers::list(&mut connection).await?, now);
         metrics.objectives(&services::list(&mut connection, None, ("", "", ""), now, MOST_ENDPOINTS).await?);
-        let open = i64::try_from(incidents::open(&mut connection).await?.len()).unwrap_or(i64::MAX);
+        let open = i64::try_from(incidents::open(&mut connection, None).await?.len()).unwrap_or(i64::MAX);
         metrics.whole("incidents_open", "Incidents that are open, also of endpoints without series here", open);
         metrics.readers(&cursors::behind(&mut connection).await?, now);
         let active = windows::scope(&mut connection, Which::Fleet).await?.map_or(0, |scope| scope.active);
