@@ -1,9 +1,11 @@
 //! What several answers share, and how it is written.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use actix_web::http::header::{ETAG, HeaderMap, IF_NONE_MATCH};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use common::Cause;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -23,7 +25,14 @@ impl From<DateTime<Utc>> for Moment {
 
 impl Serialize for Moment {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+        // `/status` writes a million of them a second, for which chrono's own takes too long.
+        match u64::try_from(self.0.timestamp_micros()) {
+            Ok(micros) if self.0.year() <= 9999 => {
+                let moment = UNIX_EPOCH + Duration::from_micros(micros);
+                serializer.collect_str(&humantime::format_rfc3339_micros(moment))
+            }
+            _ => serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        }
     }
 }
 
@@ -109,4 +118,27 @@ pub(crate) fn with_tag(request: &HttpRequest, (body, tag): &(Bytes, String)) -> 
         return HttpResponse::NotModified().insert_header((ETAG, tag.as_str())).finish();
     }
     HttpResponse::Ok().insert_header((ETAG, tag.as_str())).content_type("application/json").body(body.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_is_written_as_rfc_3339_asks_for_to_the_microsecond() {
+        for text in [
+            "1969-12-31T23:59:59.999999Z",
+            "1970-01-01T00:00:00.000000Z",
+            "1999-12-31T23:59:59.999999Z",
+            "2000-02-29T12:00:00.000001Z",
+            "2026-11-21T06:14:13.719155Z",
+            "2100-03-01T00:00:00.000000Z",
+            "9999-12-31T23:59:59.999999Z",
+            "+10000-01-01T00:00:00.000000Z",
+            "-0001-01-01T00:00:00.000000Z",
+        ] {
+            let moment = Moment(text.parse().unwrap());
+            assert_eq!(serde_json::to_value(moment).unwrap(), text);
+        }
+    }
 }
