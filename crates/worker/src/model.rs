@@ -5,7 +5,10 @@
 //! from a schema of ours that is searched before its own. So minutes pass in milliseconds
 //! and the same scenario always goes the same way.
 
+mod database;
 mod expected;
+mod scenario;
+mod worker;
 mod world;
 
 use std::cell::Cell;
@@ -13,7 +16,9 @@ use std::cell::Cell;
 use proptest::prelude::*;
 use proptest::test_runner::FailurePersistence;
 
-use world::{Action, Database, Scenario, TargetPlan, World};
+use database::Database;
+use scenario::{Action, Scenario, TargetPlan};
+use world::World;
 
 /// A bound on time as much as a number: each takes about a third of a second.
 const CASES: u32 = 48;

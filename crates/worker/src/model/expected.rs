@@ -9,7 +9,8 @@ use common::{Check, LATENCY_BOUNDS_MS, Outcome, TargetId};
 use store::rollups;
 use store::windows::{self, Scope};
 
-use super::world::{BEGIN_US, World};
+use super::database::BEGIN_US;
+use super::world::World;
 
 /// Of each slot its first verdict, or without one the first that came.
 #[derive(Debug, Default)]

@@ -2,209 +2,38 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::target::micros_to_utc;
-use common::{Cause, Check, Interval, Outcome, Phases, Shard, Source, TargetId, TargetSpec, TargetUrl};
-use futures_util::future::BoxFuture;
-use futures_util::{FutureExt, TryFutureExt};
+use common::{Check, Shard, Source, TargetId, TargetSpec};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
-use store::batches::{self, Gap};
-use store::testing::TestDb;
-use store::{partitions, rollups, targets, workers};
+use sqlx::PgPool;
+use store::{batches, rollups, targets};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
-use tokio::task::yield_now;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance};
 
+use super::database::{BEGIN_US, Database};
 use super::expected::Expected;
+use super::scenario::{Action, Scenario, spec};
+use super::worker::{Oracle, TICK, Worker, polled};
 use crate::backfill::Due;
 use crate::clock::Clock;
-use crate::leases::{self, Leases, Roster, Standing, State};
+use crate::leases::{Leases, Roster, Standing, State};
 use crate::plan::Limits;
-use crate::probe::{Prepared, Probe, Probed};
-use crate::recorder::{self, FLUSH_ROWS, Intake, Keeper};
+use crate::recorder::{Intake, Keeper};
 use crate::schedule::{Change, Schedule};
 use crate::shared::Shared;
 use crate::spool::{KeyHash, SpoolSettings};
-
-/// 20 s before an hour is over, so that roll-ups of that hour meet late results.
-pub(super) const BEGIN_US: i64 = 1_795_262_380_000_000;
-
-/// How far time moves at once.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Results on disk, at most.
 const SPOOL_MAX: usize = 60;
 
 /// On a clean stop, probes under way get this long.
 const GRACE: Duration = Duration::from_secs(4);
-
-/// And then, writing what waits this long.
-const WRITE_GRACE: Duration = Duration::from_secs(3);
-
-#[derive(Debug, Clone)]
-pub(super) struct TargetPlan {
-    pub(super) key: String,
-    pub(super) interval_ms: u64,
-    pub(super) timeout_ms: u64,
-    pub(super) host: u8,
-}
-
-/// What becomes of a worker; numbers are taken modulo the workers there are.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Action {
-    Start,
-    /// As by SIGTERM; the last one stays.
-    Stop(usize),
-    /// The same, but only while it can reach Postgres to hand its shards over.
-    StopInPeace(usize),
-    /// As by SIGKILL. What it had not written is lost, or comes later from its spool.
-    Crash {
-        worker: usize,
-        spooled_s: Option<u64>,
-    },
-    /// As by SIGSTOP: it goes on as if nothing had been.
-    Pause {
-        worker: usize,
-        seconds: u64,
-    },
-    /// It cannot reach Postgres.
-    Cut {
-        worker: usize,
-        seconds: u64,
-    },
-    /// It cannot reach Postgres for a second, just when its schedule has dropped shards.
-    CutInHandOver(usize),
-    /// It is stopped just then.
-    StopInHandOver(usize),
-    /// Its next flush is committed, and it does not learn of it.
-    LoseAnswerToFlush(usize),
-    /// The same of its next round of leases.
-    LoseAnswerToRound(usize),
-    /// All crash, and nobody comes for a while.
-    Silence {
-        seconds: u64,
-    },
-    /// A bit of what lies on disk is not what it was.
-    HarmSpool,
-    /// Hours and days are rolled up.
-    KeepHouse,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Scenario {
-    pub(super) targets: Vec<TargetPlan>,
-    /// Probes under way at once.
-    pub(super) places: usize,
-    /// What happens after how many ticks.
-    pub(super) steps: Vec<(u64, Action)>,
-    /// Of everything else that is chance: outcomes, how long they take, who comes first.
-    pub(super) seed: u64,
-}
-
-/// One database for all scenarios, emptied before each.
-pub(super) struct Database(TestDb);
-
-impl Database {
-    pub(super) fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let db = TestDb::new().await;
-            partitions::ensure_around(&db.pool, micros_to_utc(BEGIN_US)).await.unwrap();
-            sqlx::raw_sql(
-                "create schema virtual;
-                 create function virtual.clock_timestamp() returns timestamptz language sql volatile as $$
-                     select timestamptz 'epoch' + current_setting('virtual.now')::int8 * interval '1 microsecond'
-                 $$",
-            )
-            .execute(&db.pool)
-            .await
-            .unwrap();
-            db.pool.close().await;
-            Self(db)
-        })
-    }
-
-    /// A pool in which Postgres takes the time to be `clock`'s.
-    fn pool(&self, clock: &Clock) -> PgPool {
-        // What is named first is looked into first, so ours lies before the built-in one.
-        let options = PgConnectOptions::from_str(&self.0.url)
-            .unwrap()
-            .options([("search_path", "public,virtual,pg_catalog"), ("timezone", "UTC")]);
-        let (first, then) = (clock.clone(), clock.clone());
-        PgPoolOptions::new()
-            .max_connections(1)
-            .test_before_acquire(false)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(move |connection, _| set_time(connection, first.now_us()))
-            .before_acquire(move |connection, _| set_time(connection, then.now_us()).map_ok(|()| true).boxed())
-            .connect_lazy_with(options)
-    }
-}
-
-fn set_time(connection: &mut PgConnection, now_us: i64) -> BoxFuture<'_, Result<(), sqlx::Error>> {
-    let set = sqlx::query("select set_config('virtual.now', $1, false)").bind(now_us.to_string());
-    set.execute(connection).map_ok(|_| ()).boxed()
-}
-
-/// Answers of its own instead of requests.
-#[derive(Clone)]
-struct Oracle {
-    clock: Clock,
-    chance: Arc<Mutex<StdRng>>,
-    started: Arc<Mutex<Vec<(usize, i64)>>>,
-}
-
-impl Probe for Oracle {
-    async fn check(&self, target: &Arc<Prepared>) -> Probed {
-        let started = Instant::now();
-        let index = target.url.path().trim_start_matches('/').parse().unwrap();
-        self.started.lock().unwrap().push((index, self.clock.at_us(started)));
-        let (outcome, code, took) = {
-            let mut chance = self.chance.lock().unwrap();
-            let took = target.timeout.mul_f64(chance.random::<f64>());
-            match chance.random_range(0..10) {
-                0..5 => (Outcome::Up, Some(200), took),
-                5 => (Outcome::Degraded, Some(201), took),
-                6 => (Outcome::Down(Cause::Status), Some(503), took),
-                7 => (Outcome::Down(Cause::Refused), None, took),
-                8 => (Outcome::Down(Cause::Timeout), None, target.timeout),
-                _ => (Outcome::Unknown, None, took),
-            }
-        };
-        sleep(took).await;
-        let elapsed_us = outcome.is_verdict().then_some(took.as_micros() as u32);
-        Probed { started, outcome, code, elapsed_us, phases: Phases::default(), detail: None }
-    }
-}
-
-/// One worker process, put together as `run` does.
-struct Worker {
-    name: String,
-    leases: Leases,
-    keeper: Keeper,
-    state: State,
-    standing: watch::Sender<Standing>,
-    schedule: Schedule<Oracle>,
-    next_round: Instant,
-    next_flush: Instant,
-    paused_until: Instant,
-    cut_until: Instant,
-    cut_in_hand_over: bool,
-    stop_in_hand_over: bool,
-    lose_flush: bool,
-    lose_round: bool,
-    /// Set by a clean stop.
-    leaves_at: Option<Instant>,
-}
 
 /// A start of a probe: by whom, in which tenure, for which slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -543,160 +372,7 @@ impl World {
     }
 }
 
-/// Lets every task that can go on do so.
-async fn polled() {
-    for _ in 0..4 {
-        yield_now().await;
-    }
-}
-
-impl Worker {
-    /// What its tasks do in a tenth of a second, in any order.
-    async fn tick(&mut self, expected: &mut Expected, chance: &Mutex<StdRng>) {
-        if self.paused_until > Instant::now() {
-            return;
-        }
-        let (order, listens, delay, adopts) = {
-            let mut chance = chance.lock().unwrap();
-            let mut order = [0, 1, 2];
-            order.shuffle(&mut *chance);
-            (order, chance.random(), chance.random_range(2..10) * TICK, chance.random_bool(0.05))
-        };
-        for task in order {
-            match task {
-                0 => self.schedule(listens).await,
-                1 if self.leaves_at.is_none() && self.next_round <= Instant::now() => self.round().await,
-                2 if self.next_flush <= Instant::now() => {
-                    self.next_flush = Instant::now() + delay;
-                    self.flush(expected, adopts).await;
-                }
-                _ => {}
-            }
-        }
-        if self.is_wound_down() {
-            self.flush(expected, false).await;
-        }
-    }
-
-    fn is_wound_down(&self) -> bool {
-        let over = |at: Instant| at <= Instant::now() || self.leases.shared.stats.in_flight() == 0;
-        self.leaves_at.is_some_and(over)
-    }
-
-    fn is_gone(&self) -> bool {
-        let gives_up = |at: Instant| at + WRITE_GRACE <= Instant::now();
-        let Shared { intake, .. } = &self.leases.shared;
-        let is_done = intake.is_empty() && intake.spool_depth() == 0;
-        self.is_wound_down() && (is_done || self.leaves_at.is_some_and(gives_up))
-    }
-
-    /// News of the leases may come before or after what is due is looked at.
-    async fn schedule(&mut self, listens: bool) {
-        self.schedule.finish_all();
-        if self.leaves_at.is_none() {
-            if listens && self.schedule.is_told() {
-                self.schedule.hold();
-            }
-            while self.schedule.look().is_zero() {}
-        } else {
-            self.schedule.publish();
-        }
-        polled().await;
-    }
-
-    async fn round(&mut self) {
-        let begun = Instant::now();
-        let result = if self.cut_until > begun { None } else { self.report_and_round().await };
-        match result.filter(|_| !std::mem::take(&mut self.lose_round)) {
-            Some(next) => {
-                self.standing.send_replace(next.standing(begun));
-                let is_alert = next.running > 1 && next.held.len() != self.state.held.len() || !next.leaving.is_empty();
-                self.next_round = begun + if is_alert { TICK } else { 8 * TICK };
-                self.state = next;
-                if !self.state.leaving.is_empty() && std::mem::take(&mut self.cut_in_hand_over) {
-                    self.cut_until = begun + 10 * TICK;
-                }
-            }
-            None => {
-                leases::go_on(&self.standing);
-                self.next_round = begun + 8 * TICK;
-            }
-        }
-    }
-
-    async fn report_and_round(&self) -> Option<State> {
-        let report = workers::Report {
-            worker_id: self.name.clone(),
-            started_at: micros_to_utc(BEGIN_US),
-            lag_us: 0,
-            missed: 0,
-            unknown: 0,
-            in_flight: 0,
-            queue_depth: 0,
-            spool_depth: 0,
-            offline_since: None,
-            config_digest: 1,
-            config_error: None,
-        };
-        workers::report(&mut self.leases.pool.acquire().await.unwrap(), &report).await.unwrap();
-        Some(self.leases.round(&self.state).await.unwrap())
-    }
-
-    /// As the recorder does, and tells what was committed.
-    async fn flush(&mut self, expected: &mut Expected, adopts: bool) {
-        let Shared { intake, stats, .. } = &self.leases.shared;
-        let is_cut = self.cut_until > Instant::now();
-        if is_cut && !intake.is_behind() && !intake.take().is_empty() {
-            intake.not_written();
-        }
-        self.keeper.keep(intake, stats, adopts, adopts).unwrap();
-        if is_cut {
-            return;
-        }
-        let gaps = intake.gaps();
-        if intake.is_behind() {
-            if let Some(batch) = self.keeper.next(FLUSH_ROWS).unwrap() {
-                let checks = self.keeper.placed(&batch);
-                self.store(&checks, &gaps).await;
-                expected.deliver(&checks);
-                if !std::mem::take(&mut self.lose_flush) {
-                    intake.gaps_written(&gaps);
-                    self.keeper.done(&batch, intake, stats);
-                }
-                return;
-            }
-            if !intake.catches_up() {
-                return;
-            }
-        }
-        let checks = intake.take();
-        if !checks.is_empty() || !gaps.is_empty() {
-            self.store(&checks, &gaps).await;
-            expected.deliver(&checks);
-        }
-        if std::mem::take(&mut self.lose_flush) {
-            intake.not_written();
-        } else {
-            intake.written(&gaps);
-        }
-    }
-
-    async fn store(&self, checks: &[Check], gaps: &[Gap]) {
-        let mut connection = self.leases.pool.acquire().await.unwrap();
-        recorder::flush(&mut connection, &self.leases.pool, &self.name, checks, gaps).await.unwrap();
-    }
-}
-
 /// A list that stays as it is.
 fn no_changes() -> mpsc::UnboundedReceiver<Change> {
     mpsc::unbounded_channel().1
-}
-
-fn spec(index: usize, plan: &TargetPlan) -> TargetSpec {
-    let url = TargetUrl::parse(&format!("http://host{}/{index}", plan.host)).unwrap();
-    TargetSpec {
-        interval: Interval::new(Duration::from_millis(plan.interval_ms)).unwrap(),
-        timeout: Duration::from_millis(plan.timeout_ms),
-        ..TargetSpec::new(&plan.key, url)
-    }
 }
