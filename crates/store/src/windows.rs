@@ -222,15 +222,6 @@ async fn read_codes(
     Ok(())
 }
 
-/// Checks of a step that ended alike.
-struct Counted {
-    at: DateTime<Utc>,
-    outcome: String,
-    cause: Option<String>,
-    code: Option<i16>,
-    count: i64,
-}
-
 async fn read_rows(
     connection: &mut PgConnection,
     scope: &Scope,
@@ -239,41 +230,21 @@ async fn read_rows(
     step: PgInterval,
     into: &mut BTreeMap<DateTime<Utc>, Bucket>,
 ) -> Result<(), StoreError> {
-    let rows =
-        match &scope.targets {
-            // Index: check_result_pkey. A statement of its own, because one that asks whether it is about some
-            // targets or about all is planned anew each time, which takes longer than reading a target's minutes.
-            Some(targets) => sqlx::query_as!(
-                Counted,
-                r#"select date_bin($1, slot_at, $2) as "at!", outcome::text as "outcome!", cause::text as cause, code,
-                      count(*) as "count!"
-               from check_result
-               where slot_at >= $3 and slot_at < $4 and target_id = any($5)
-               group by 1, outcome, check_result.cause, code"#,
-                step,
-                origin,
-                segment.from,
-                segment.to,
-                targets,
-            )
-            .fetch_all(connection)
-            .await?,
-            // Index: check_result_time.
-            None => sqlx::query_as!(
-                Counted,
-                r#"select date_bin($1, slot_at, $2) as "at!", outcome::text as "outcome!", cause::text as cause, code,
-                      count(*) as "count!"
-               from check_result
-               where slot_at >= $3 and slot_at < $4
-               group by 1, outcome, check_result.cause, code"#,
-                step,
-                origin,
-                segment.from,
-                segment.to,
-            )
-            .fetch_all(connection)
-            .await?,
-        };
+    // Index: check_result_pkey for some targets, check_result_time for the fleet.
+    let rows = sqlx::query!(
+        r#"select date_bin($1, slot_at, $2) as "at!", outcome::text as "outcome!", cause::text as cause, code,
+                  count(*) as "count!"
+           from check_result
+           where slot_at >= $3 and slot_at < $4 and ($5::int4[] is null or target_id = any($5))
+           group by 1, outcome, check_result.cause, code"#,
+        step,
+        origin,
+        segment.from,
+        segment.to,
+        scope.targets.as_deref(),
+    )
+    .fetch_all(connection)
+    .await?;
     for row in rows {
         let bucket = into.entry(row.at).or_default();
         let place = match crate::outcome(&row.outcome, row.cause.as_deref())? {

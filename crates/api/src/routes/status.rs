@@ -176,20 +176,18 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads the page after the position we have got to.
-    fn read(&self) -> impl Future<Output = Page> + use<> {
-        let (state, filter, position) = (self.state.clone(), Arc::clone(&self.filter), self.position);
-        async move {
-            let mut connection = state.database().await?;
-            Ok(status::page(&mut connection, &filter, position).await?)
-        }
+    /// Reads the page after the position we have got to. What comes back has a connection, and asks when it is polled.
+    async fn read(&self) -> Result<impl Future<Output = Page> + use<>, ApiError> {
+        let (filter, position) = (Arc::clone(&self.filter), self.position);
+        let mut connection = self.state.database().await?;
+        Ok(async move { Ok(status::page(&mut connection, &filter, position).await?) })
     }
 
     /// The next piece of the array; the last one closes it.
     async fn next_chunk(&mut self) -> Result<Bytes, ApiError> {
         let mut page = match self.coming.take() {
             Some(coming) => coming.await.unwrap_or(Err(ApiError::Unavailable("the rows could not be read")))?,
-            None => self.read().await?,
+            None => self.read().await?.await?,
         };
         let is_last = (page.len() as i64) < PAGE.min(self.left);
         page.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -200,8 +198,9 @@ impl Reader {
         self.learn_urls(&page).await?;
         let is_last = is_last || self.left == 0;
         if !is_last {
-            self.coming = Some(AbortOnDropHandle::new(tokio::spawn(within(PATIENCE, self.read()))));
-            // It asks Postgres before we go on.
+            let read = self.read().await?;
+            self.coming = Some(AbortOnDropHandle::new(tokio::spawn(within(PATIENCE, read))));
+            // It asks Postgres before we go on, and Postgres works while we write.
             tokio::task::yield_now().await;
         }
 
