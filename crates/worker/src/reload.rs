@@ -94,15 +94,16 @@ pub struct Current {
 }
 
 impl Current {
-    /// What was applied at the start.
-    pub fn new(config: &Config, applied: &Applied) -> Self {
+    /// What was applied at the start. It takes the list out of the configuration: with many targets
+    /// there is no room for two.
+    pub fn new(config: &mut Config, applied: Applied) -> Self {
         let list = TargetList {
-            targets: config.targets.clone(),
-            services: config.services.clone(),
+            targets: std::mem::take(&mut config.targets),
+            services: std::mem::take(&mut config.services),
             digest: config.digest,
             ..TargetList::default()
         };
-        Self { list, placed: applied.placed.clone() }
+        Self { list, placed: applied.placed }
     }
 
     fn by_id(&self) -> HashMap<TargetId, &TargetSpec> {

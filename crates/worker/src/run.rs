@@ -46,7 +46,7 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`SettingsError`] when the database URL leads nowhere useful; anything else is
 /// a failure of this machine, or results that could not be written at the end.
-pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let worker_id = worker_id();
     let pool = pool::lazy(&config.database_url, &PoolSettings::WORKER)
         .map_err(|error| SettingsError::one(format!("DATABASE_URL (--database-url): {error}")))?;
@@ -106,7 +106,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     };
     in_use.set(config.digest, &shared.stats);
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let current = Current::new(&config, &applied);
+    let current = Current::new(&mut config, applied);
     let probed = current.with(&posted);
     let targets = probed.len();
     let roster = Roster::new(reload::due(&probed));
