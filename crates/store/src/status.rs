@@ -38,6 +38,8 @@ pub struct Filter {
     pub targets: Option<Vec<i32>>,
     /// Started at or after.
     pub since: Option<DateTime<Utc>>,
+    /// Nothing of an earlier slot started so late: see [`first_slot`].
+    pub slots_from: Option<DateTime<Utc>>,
     /// Started before.
     pub until: Option<DateTime<Utc>>,
     /// Only this outcome: `up`, `degraded` or `down`.
@@ -56,13 +58,27 @@ pub struct Position {
 impl Position {
     /// Before the first row that `filter` can match.
     pub fn start(filter: &Filter) -> Self {
-        // A check starts at most one interval after its slot.
-        let slot_at = match filter.since {
-            Some(since) => since - TimeDelta::from_std(common::Interval::MAX).unwrap_or_default(),
-            None => DateTime::UNIX_EPOCH,
-        };
-        Self { slot_at, target_id: TargetId(0) }
+        Self { slot_at: filter.slots_from.unwrap_or(DateTime::UNIX_EPOCH), target_id: TargetId(0) }
     }
+}
+
+/// The first slot whose check may have started at `since` or later: a check starts within an interval of its slot, and
+/// nobody's is longer than this one's. Where an interval was changed near `since`, that of a day, the longest there can be.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn first_slot(connection: &mut PgConnection, since: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+    let day = TimeDelta::from_std(common::Interval::MAX).unwrap_or_default();
+    let longest = sqlx::query_scalar!(
+        "select max(case when due_since > $1 and created_at < due_since - interval '5 seconds' then $2 else interval_ms end)
+         from target",
+        since.checked_sub_signed(day).unwrap_or(DateTime::UNIX_EPOCH),
+        i32::try_from(day.num_milliseconds()).unwrap_or(i32::MAX),
+    )
+    .fetch_one(connection)
+    .await?;
+    let longest = longest.map_or(day, |millis| TimeDelta::milliseconds(millis.into()));
+    Ok(since.checked_sub_signed(longest).unwrap_or(DateTime::UNIX_EPOCH))
 }
 
 /// The page after `position`, in order of slots.
@@ -137,7 +153,8 @@ pub async fn newest(
            where outcome <= 'down'
              and started_at is not null
              and ($1::int4[] is null or target_id = any($1))
-             and ($2::timestamptz is null or (slot_at >= $2 - interval '24 hours' and started_at >= $2))
+             and ($2::timestamptz is null or started_at >= $2)
+             and ($6::timestamptz is null or slot_at >= $6)
              and ($3::timestamptz is null or (slot_at < $3 and started_at < $3))
              and ($4::text is null or outcome = $4::outcome)
            order by slot_at desc, target_id desc
@@ -147,6 +164,7 @@ pub async fn newest(
         filter.until,
         filter.outcome,
         count,
+        filter.slots_from,
     )
     .fetch_optional(connection)
     .await?;

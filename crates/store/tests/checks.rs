@@ -315,6 +315,32 @@ async fn status_is_every_verdict_in_order_of_starts() {
 }
 
 #[tokio::test]
+async fn slots_are_looked_for_an_interval_back_and_a_day_where_an_interval_changed() {
+    let db = database().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let since = micros_to_utc(NOON_US);
+    let at = |seconds: i64| micros_to_utc(NOON_US + seconds * 1_000_000);
+    let targets = "insert into target (key, name, url, interval_ms, timeout_ms, degraded_ms, expect_status, source,
+                                       created_at, due_since)
+                   select n::text, n::text, 'http://a/', 10000 * n, 1000, 500, '{200-299}', 'env', $1, $1
+                   from generate_series(1, 3) n";
+    sqlx::query(targets).bind(at(-200_000)).execute(&mut *connection).await.unwrap();
+    assert_eq!(status::first_slot(&mut connection, since).await.unwrap(), at(-30));
+    // Who knows what the interval of the first was before? A day before the moment nobody cares.
+    let changed = "update target set due_since = $1 where key = '1'";
+    for (changed_s, expected) in [(-86_401, -30), (-86_399, -86_400), (3_600, -86_400)] {
+        sqlx::query(changed).bind(at(changed_s)).execute(&mut *connection).await.unwrap();
+        assert_eq!(status::first_slot(&mut connection, since).await.unwrap(), at(expected), "{changed_s}");
+    }
+    sqlx::query("delete from target").execute(&mut *connection).await.unwrap();
+    assert_eq!(status::first_slot(&mut connection, since).await.unwrap(), at(-86_400));
+    assert_eq!(
+        status::first_slot(&mut connection, chrono::DateTime::<chrono::Utc>::MIN_UTC).await.unwrap(),
+        micros_to_utc(0)
+    );
+}
+
+#[tokio::test]
 async fn what_an_assertion_saw_is_kept_with_its_check_and_comes_with_a_late_one() {
     let db = database().await;
     let failed = |target, second, detail: &str| Check {

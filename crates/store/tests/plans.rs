@@ -136,6 +136,8 @@ impl Reader {
             "load 'auto_explain';
              set auto_explain.log_min_duration = 0;
              set auto_explain.log_format = json;
+             set auto_explain.log_analyze = on;
+             set auto_explain.log_buffers = on;
              set client_min_messages = log;
              set log_min_messages = panic;
              set timezone = 'UTC'",
@@ -168,6 +170,8 @@ impl Reader {
         let plans = std::mem::take(&mut *self.plans.0.lock().unwrap());
         assert!(!plans.is_empty(), "no plan of {what} was told");
         for plan in plans {
+            // What was really done, and not only meant to be.
+            assert!(plan["Plan"]["Actual Rows"].is_number() && plan["Plan"]["Shared Hit Blocks"].is_number(), "{plan}");
             let mut tables = Vec::new();
             scanned(&plan["Plan"], &mut tables);
             tables.retain(|table| self.big.contains(table));
@@ -226,15 +230,17 @@ impl Reader {
             }
         }
 
-        // Not a short range of the whole fleet: a check may start an interval late, so that
-        // reads the day before it as well.
         let since = Some(now - TimeDelta::hours(30));
+        let slots_from = Some(status::first_slot(&mut self.connection, now - TimeDelta::hours(30)).await.unwrap());
+        let lately = Some(now - TimeDelta::minutes(30));
+        let lately_from = Some(status::first_slot(&mut self.connection, now - TimeDelta::minutes(30)).await.unwrap());
         for filter in [
             Filter::default(),
-            Filter { since, ..Filter::default() },
+            Filter { since, slots_from, ..Filter::default() },
+            Filter { since: lately, slots_from: lately_from, ..Filter::default() },
             Filter { targets: Some(vec![7]), ..Filter::default() },
-            Filter { targets: Some(vec![7]), since, ..Filter::default() },
-            Filter { targets: Some(vec![7]), since, outcome: Some("up"), ..Filter::default() },
+            Filter { targets: Some(vec![7]), since, slots_from, ..Filter::default() },
+            Filter { targets: Some(vec![7]), since, slots_from, outcome: Some("up"), ..Filter::default() },
         ] {
             let connection = &mut self.connection;
             let first = status::page(connection, &filter, Position::start(&filter)).await.unwrap();
@@ -283,6 +289,9 @@ impl Reader {
             assert!(!incidents::list(&mut self.connection, wanted, 100).await.unwrap().is_empty(), "{what}");
             self.judge(what);
         }
+        let of_service = Wanted { service: Some("shop"), ..hour };
+        incidents::list(&mut self.connection, of_service, 100_001).await.unwrap();
+        self.judge("all incidents of a service in an hour");
         incidents::failures(&mut self.connection, &newest[50], TimeDelta::minutes(5), 50).await.unwrap();
         self.judge("what failed around an incident");
         assert_eq!(incidents::open(&mut self.connection, None).await.unwrap().len(), 90);

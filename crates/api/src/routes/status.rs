@@ -90,6 +90,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let limit = parameters::limit(query.limit.as_deref(), MAX_LIMIT)?;
     let mut filter = Filter {
         targets: None,
+        slots_from: None,
         since: parameters::date("since", query.since.as_deref())?,
         until: parameters::date("until", query.until.as_deref())?,
         outcome: outcome(query.outcome.as_deref())?,
@@ -133,10 +134,13 @@ async fn begin(
     limit: Option<i64>,
     filter: &mut Filter,
 ) -> Result<Option<Position>, ApiError> {
-    if url.is_none() && limit.is_none() {
+    if url.is_none() && limit.is_none() && filter.since.is_none() {
         return Ok(None);
     }
     let mut connection = state.database().await?;
+    if let Some(since) = filter.since {
+        filter.slots_from = Some(status::first_slot(&mut connection, since).await?);
+    }
     if let Some(url) = url {
         let ids = targets::of_url(&mut connection, url).await?;
         filter.targets = Some(ids.into_iter().map(|id| id.0).collect());
