@@ -133,7 +133,8 @@ async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
     Ok(grant)
 }
 
-/// What is shown is looked at. Whoever is wrong too often has to wait, however right the next one is.
+/// What is shown is looked at. Whoever has a wrong password too often has to wait, however right the next one is;
+/// who has a wrong token gets no other answer any more, but a right one is let in: nobody guesses 256 bits.
 async fn granted(
     shown: &Shown,
     settings: &ListenSettings,

@@ -9,6 +9,7 @@ mod bell;
 #[cfg(test)]
 mod contract;
 mod cord;
+mod frames;
 mod hub;
 mod line;
 mod outgoing;
@@ -19,5 +20,5 @@ mod views;
 
 pub(crate) use cord::{Cord, on_connect};
 pub(crate) use hub::{CLIENT_PATIENCE, Hub};
-pub(crate) use line::{Line, Showed};
+pub(crate) use line::{Line, Showed, bounded};
 pub(crate) use outgoing::PIECE;

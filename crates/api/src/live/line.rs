@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, dev};
 use actix_ws::{CloseCode, CloseReason, Closed, Message, MessageStream, ProtocolError, Session};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::cord::Cord;
+use super::frames::Frames;
 use super::hub::{Hub, Latest};
 use super::outgoing::{Outgoing, pieces};
 use super::views::{Page, ViewName};
@@ -20,7 +21,7 @@ use crate::overview::Query;
 use crate::state::State;
 
 /// Bytes of a message from a client at most.
-const MOST_BYTES: usize = 4 * 1024;
+const MOST_BYTES: u16 = 4 * 1024;
 
 /// Messages in [`SPAN`] at most.
 const MOST_MESSAGES: usize = 20;
@@ -34,6 +35,11 @@ const PINGS: u32 = 4;
 
 /// When the api stops, a client has so long to take the last message.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What a client sends, for as long as its messages are not too large.
+pub(crate) fn bounded(sent: dev::Payload) -> dev::Payload {
+    dev::Payload::Stream { payload: Box::pin(Frames::new(sent, MOST_BYTES)) }
+}
 
 /// What a client says.
 #[derive(Debug, Deserialize)]
@@ -122,7 +128,7 @@ impl Line {
         shown: Option<Showed>,
     ) -> (HttpResponse, Self) {
         let (response, outgoing) = Outgoing::new(response, session);
-        let stream = stream.max_frame_size(MOST_BYTES);
+        let stream = stream.max_frame_size(MOST_BYTES.into());
         (response, Self { outgoing, stream, heard: VecDeque::new(), asked: None, hub, watched: None, shown })
     }
 

@@ -1,11 +1,11 @@
 //! `GET /api/v1/live`: a WebSocket that shows one view as it changes (docs/LIVE.md).
 
 use actix_web::http::header::{HOST, ORIGIN, UPGRADE};
-use actix_web::{HttpRequest, HttpResponse, rt, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, rt, web};
 
 use crate::access::{self, Bearer, Grant};
 use crate::error::ApiError;
-use crate::live::{Cord, Line, Showed};
+use crate::live::{Cord, Line, Showed, bounded};
 use crate::state::State;
 
 /// The protocol's name and version, for clients that ask for it.
@@ -41,6 +41,9 @@ pub(super) async fn get(
         return Err(ApiError::Forbidden("the page that asks is not from this host"));
     }
     let Some(seat) = state.hub.seat() else { return Err(ApiError::Unavailable("there are too many live connections")) };
+    let body = web::Payload::from_request(&request, &mut bounded(body.into_inner()))
+        .await
+        .map_err(|_| ApiError::Unavailable("the socket cannot be read"))?;
     let (response, session, stream) = actix_ws::handle_with_protocols(&request, body, &[PROTOCOL])
         .map_err(|error| ApiError::Header { name: "upgrade", message: error.to_string() })?;
     let stored = access::grant(&request).filter(|grant| matches!(grant.bearer, Bearer::Stored(_)));

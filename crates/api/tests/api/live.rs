@@ -254,6 +254,10 @@ async fn a28_a_message_that_is_not_understood_closes_the_line_with_a_reason() {
         socket.flush().await.unwrap();
         assert_eq!(close_code(&mut socket).await, (1008, Some("too_many".to_owned())), "{message:?}");
     }
+    // One that announces four gigabytes is refused before they come.
+    let mut socket = connect(&api).await;
+    socket.get_mut().write_all(b"\x81\xff\0\0\0\x01\0\0\0\0\x01\x02\x03\x04 and so on").await.unwrap();
+    assert_eq!(close_code(&mut socket).await, (1009, Some("too_large".to_owned())));
     // A frame without a mask, which no client of its own would send.
     let mut socket = connect(&api).await;
     socket.get_mut().write_all(b"\x81\x02{}").await.unwrap();
