@@ -1,6 +1,7 @@
 //! `lookout up`: api, worker and, where they are needed, a private Postgres and
 //! something to watch, all in one process.
 
+use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use demo::fantastic::{self, Fantastic, FantasticArgs};
 use settings::{DatabaseArgs, LogArgs, Problems, ReachArgs, SettingsError, TargetArgs, TargetList, TraceArgs};
 use store::embedded::{self, Embedded};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use worker::config::ProbeArgs;
 
@@ -24,6 +26,9 @@ pub(crate) const DATABASE: &str = "lookout";
 
 /// A newcomer who configured nothing should see something happen soon.
 const DEMO_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Whether the private Postgres still runs is looked at so often.
+const LOOK_AFTER_POSTGRES: Duration = Duration::from_secs(1);
 
 /// Where the demo service would like to listen; any free port will do.
 const DEMO_PORT: u16 = 12345;
@@ -75,7 +80,7 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
     // Before anything is started: a Ctrl-C while Postgres sets itself up is a clean stop as well.
     runtime.block_on(async { settings::process::cancel_on_signal(stop.clone()) })?;
     // On this thread, the main one: the kernel stops Postgres when the thread that started it ends.
-    let (database_url, database, postgres) = match database_url {
+    let (database_url, database, mut postgres) = match database_url {
         Some(url) => (url.as_str().to_owned(), format!("{url}"), None),
         None => start_postgres(args.data_dir.as_deref())?,
     };
@@ -98,7 +103,14 @@ pub(crate) fn run(args: &UpArgs, log: &LogArgs, traces: &TraceArgs) -> anyhow::R
         let config = config
             .map(|config| worker::Config { file: args.targets.file(), api_targets, ..config }.keeping(Some(&dir)));
         let config = config.context("the settings were refused without a reason; this is a bug in lookout")?;
-        together(api, config, fantastic, stop).await
+        let parts = together(api, config, fantastic, stop);
+        match &mut postgres {
+            Some(private) => tokio::select! {
+                result = parts => result,
+                never = keep_running(&mut private.server) => match never {},
+            },
+            None => parts.await,
+        }
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     if let Some(private) = postgres {
@@ -124,6 +136,31 @@ fn start_postgres(data_dir: Option<&Path>) -> anyhow::Result<(String, String, Op
     let shared = if server.is_shared() { ", already running" } else { "" };
     let shown = format!("private Postgres in {}{shared}", dir.display());
     Ok((server.url(DATABASE), shown, Some(Private { server, _lock: lock })))
+}
+
+/// Starts the private Postgres again whenever it has ended: nobody else would. On the main thread, which waits for it
+/// meanwhile; everything that probes or answers is on others.
+async fn keep_running(server: &mut Embedded) -> Infallible {
+    let mut is_told = false;
+    loop {
+        sleep(LOOK_AFTER_POSTGRES).await;
+        if !is_told && let Some(status) = server.ended() {
+            tracing::error!("the private Postgres has ended ({status}); starting it again");
+            is_told = true;
+        }
+        if is_told {
+            match server.start_again() {
+                Ok(()) => {
+                    tracing::info!("the private Postgres runs again");
+                    is_told = false;
+                }
+                Err(error) => {
+                    tracing::error!("cannot start the private Postgres again, trying on: {error}");
+                    sleep(9 * LOOK_AFTER_POSTGRES).await;
+                }
+            }
+        }
+    }
 }
 
 /// One `lookout up` for each data directory: the one that stops takes its Postgres along.

@@ -114,6 +114,33 @@ impl Drop for Up {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_private_postgres_that_is_killed_is_started_again_and_knows_no_secret() {
+    let dir = data_dir();
+    let up = Up::start(dir.path());
+    let before = up.at_least(2).await.len();
+    let postmaster = || {
+        let file = fs::read_to_string(dir.path().join("postgres/data/postmaster.pid")).unwrap_or_default();
+        file.lines().next().and_then(|line| line.parse().ok()).and_then(Pid::from_raw)
+    };
+    let first = postmaster().unwrap();
+    #[cfg(target_os = "linux")]
+    {
+        let environment = fs::read(format!("/proc/{first}/environ")).unwrap();
+        assert!(!String::from_utf8_lossy(&environment).contains(TOKEN));
+    }
+    kill_process(first, Signal::KILL).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while postmaster().is_none_or(|now| now == first) {
+        assert!(Instant::now() < deadline, "nobody starts it again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(up.at_least(before + 3).await.len() >= before + 3, "what was stored is there, and more comes");
+    up.signal(Signal::TERM);
+    assert_eq!(up.wait().0.code(), Some(0));
+    assert!(postmaster().is_none(), "the new one is stopped as the first would have been");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_grow_and_outlive_a_clean_stop_and_a_kill() {
     let dir = data_dir();
     let up = Up::start(dir.path());

@@ -33,6 +33,9 @@ enum Format {
     Json,
 }
 
+/// It has an error to tell of every malformed request, and so whoever sends them decides how much is logged.
+const ANYBODY: &str = "actix_http::h1::dispatcher";
+
 /// Dependencies that tell more at `info` or `debug` than anybody wants; a directive
 /// of their own still shows it.
 const NOISY: [&str; 14] = [
@@ -132,7 +135,7 @@ fn filter(text: &str) -> Option<Targets> {
     }
     let default = default.unwrap_or(LevelFilter::INFO);
     let quiet = default.min(LevelFilter::WARN);
-    let noisy = NOISY.map(|module| (module, quiet));
+    let noisy = NOISY.map(|module| (module, quiet)).into_iter().chain([(ANYBODY, LevelFilter::OFF)]);
     // Spans for a collector are no lines, and not part of any.
     let spans = (traces::TARGET, LevelFilter::OFF);
     Some(Targets::new().with_default(default).with_targets(noisy).with_targets(modules).with_targets([spans]))

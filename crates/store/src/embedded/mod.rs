@@ -16,6 +16,7 @@ mod query;
 mod server;
 
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -53,6 +54,8 @@ impl Options {
 /// A Postgres of our own. Stops it when dropped, if this process started it.
 #[derive(Debug)]
 pub struct Embedded {
+    directory: PathBuf,
+    options: Options,
     places: Places,
     /// `None` when we share a server that another process started.
     running: Option<Running>,
@@ -84,10 +87,28 @@ impl Embedded {
         // Two starts at once would both find no server and both make one.
         let _turn = places.lock()?;
         let running = server::share_or_start(&places, &account, options)?;
-        let embedded = Self { places, running };
+        let embedded = Self { directory: data_dir.to_owned(), options, places, running };
         query::create_database(&embedded.url(MAINTENANCE), DATABASE)
             .map_err(|error| EmbeddedError::Query(error.to_string()))?;
         Ok(embedded)
+    }
+
+    /// How the server that this process started ended, if it has: killed for want of memory, say.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut().and_then(Running::ended)
+    }
+
+    /// Starts a server that has [ended](Self::ended) again; what it had committed is there.
+    ///
+    /// Blocks, and wants the main thread, as [`Embedded::start`] does.
+    ///
+    /// # Errors
+    /// [`EmbeddedError`], as at the first start. It may be tried again.
+    pub fn start_again(&mut self) -> Result<(), EmbeddedError> {
+        let (places, account) = Places::prepare(&self.directory)?;
+        let _turn = places.lock()?;
+        self.running = server::share_or_start(&places, &account, self.options)?;
+        Ok(())
     }
 
     /// The URL of a database on the server that runs on `data_dir`, whoever started it.

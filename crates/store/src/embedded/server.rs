@@ -168,18 +168,28 @@ fn arguments(command: &mut Command, places: &Places, options: Options) {
     }
 }
 
+/// What of our environment both programs get: who may read theirs has no business with the secrets in ours.
+const INHERITED: [&str; 9] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "TZ",
+    "TZDIR",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "DYLD_LIBRARY_PATH",
+    "DYLD_FALLBACK_LIBRARY_PATH",
+];
+
 /// What both programs need: the account, a process group and a quiet environment.
 fn prepare(command: &mut Command, account: &Account, options: Options) {
     account.apply(command);
     // The terminal's Ctrl-C goes to a whole process group. It must reach us
     // alone: the server has to outlast what we still want to write.
     command.process_group(0);
-    for (name, _) in std::env::vars_os() {
-        // PGPORT, PGDATA and their like would change what the programs do.
-        if name.to_string_lossy().starts_with("PG") {
-            command.env_remove(name);
-        }
-    }
+    // PGPORT, PGDATA and their like would change what the programs do.
+    command.env_clear();
+    command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     // A locale that is not installed stops initdb; macOS starts threads for others.
     command.env("LC_ALL", "C");
     if !options.detached {
@@ -245,6 +255,11 @@ fn silent(places: &Places) -> EmbeddedError {
 }
 
 impl Running {
+    /// How it ended, if it has.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().ok().flatten()
+    }
+
     /// Asks for a fast shutdown, and less politely if that does not help.
     pub(super) fn stop(mut self) {
         // Immediate shutdown (QUIT) leaves a recovery to the next start.
