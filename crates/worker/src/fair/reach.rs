@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::select_ok;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::RecordType;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
@@ -45,13 +46,15 @@ pub enum Canaries {
     Nobody,
 }
 
-/// The name servers of this machine, asked for a name that nobody has.
+/// The name servers of this machine, asked for a name that nobody has, and for the root, which everybody knows.
 #[derive(Debug, Clone, Default)]
 pub struct NameServers {
     /// Made when it is first needed: it wants a runtime.
     resolver: Arc<OnceLock<Option<TokioResolver>>>,
     /// They have answered such a question before: where they do not know the world, they never do.
     trusted: Arc<AtomicBool>,
+    /// They have told of the root before. Later on, those that do not say that nothing exists.
+    knows_root: Arc<AtomicBool>,
 }
 
 impl Canaries {
@@ -80,20 +83,32 @@ impl Canaries {
 }
 
 impl NameServers {
-    async fn answer(&self) -> bool {
-        let resolver = self.resolver.get_or_init(|| {
+    fn resolver(&self) -> Option<&TokioResolver> {
+        let made = self.resolver.get_or_init(|| {
             let mut builder = TokioResolver::builder_tokio().ok()?;
             let options = builder.options_mut();
             (options.timeout, options.attempts, options.cache_size) = (PATIENCE / 2, 2, 0);
             builder.build().ok()
         });
-        let Some(resolver) = resolver else { return false };
+        made.as_ref()
+    }
+
+    /// Whether they answer at all.
+    async fn answer(&self) -> bool {
+        let Some(resolver) = self.resolver() else { return false };
         // A top-level domain that nobody has, and a new one each time, so that no cache knows it.
         let name = format!("lookout{:016x}.", rand::random::<u64>());
         match timeout(PATIENCE, resolver.lookup_ip(name.as_str())).await {
             Ok(Ok(_)) | Ok(Err(NetError::Dns(DnsError::NoRecordsFound(_)))) => true,
             Ok(Err(_)) | Err(_) => false,
         }
+    }
+
+    /// Whether they know what there is. A hijacked one, or one that has lost its own, may say of every name
+    /// that it does not exist.
+    async fn know_root(&self) -> bool {
+        let Some(resolver) = self.resolver() else { return false };
+        matches!(timeout(PATIENCE, resolver.lookup(".", RecordType::NS)).await, Ok(Ok(found)) if !found.answers().is_empty())
     }
 }
 
@@ -109,8 +124,13 @@ impl Reach for Canaries {
                 }
             }
             Self::NameServers(servers) => {
-                if servers.answer().await {
-                    servers.trusted.store(true, Ordering::Relaxed);
+                let (answer, know_root) = tokio::join!(servers.answer(), servers.know_root());
+                servers.trusted.fetch_or(answer, Ordering::Relaxed);
+                let knew_root = servers.knows_root.fetch_or(know_root, Ordering::Relaxed);
+                if answer && knew_root && !know_root {
+                    return Some("the name servers of this machine say that nothing exists".to_owned());
+                }
+                if answer {
                     return None;
                 }
                 if !has_route() {
@@ -127,7 +147,7 @@ impl Reach for Canaries {
 
     async fn learn(&self) {
         while let Self::NameServers(servers) = self
-            && !servers.trusted.load(Ordering::Relaxed)
+            && !(servers.trusted.load(Ordering::Relaxed) && servers.knows_root.load(Ordering::Relaxed))
         {
             let _ = self.ask().await;
             sleep(LEARN_EVERY).await;
@@ -156,7 +176,72 @@ fn has_route() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::AtomicU8;
+
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use hickory_resolver::proto::op::{Message, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::NS;
+    use hickory_resolver::proto::rr::{Name, RData, Record};
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    const WELL: u8 = 0;
+    const NOTHING_EXISTS: u8 = 1;
+    const SILENT: u8 = 2;
+
+    /// Name servers in a mood that may change.
+    async fn name_servers(mood: &Arc<AtomicU8>) -> Canaries {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut connection = ConnectionConfig::udp();
+        connection.port = socket.local_addr().unwrap().port();
+        let server = NameServerConfig::new(IpAddr::V4(Ipv4Addr::LOCALHOST), true, vec![connection]);
+        let mood = Arc::clone(mood);
+        tokio::spawn(async move {
+            let mut buffer = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+                let question = Message::from_vec(&buffer[..length]).unwrap();
+                let query = question.queries[0].clone();
+                let mood = mood.load(Ordering::Relaxed);
+                let mut answer = question.into_response();
+                if mood == SILENT {
+                    continue;
+                }
+                if mood == WELL && query.query_type() == RecordType::NS {
+                    let server = RData::NS(NS(Name::from_ascii("a.root-servers.net.").unwrap()));
+                    answer.add_answer(Record::from_rdata(Name::root(), 60, server));
+                } else {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                }
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        (options.timeout, options.attempts, options.cache_size) = (Duration::from_millis(200), 1, 0);
+        let servers = NameServers::default();
+        assert!(servers.resolver.set(builder.build().ok()).is_ok());
+        Canaries::NameServers(servers)
+    }
+
+    #[tokio::test]
+    async fn name_servers_that_deny_everything_or_say_nothing_are_noticed_once_they_were_well() {
+        let mood = Arc::new(AtomicU8::new(NOTHING_EXISTS));
+        let canaries = name_servers(&mood).await;
+        assert_eq!(canaries.ask().await, None, "those of a closed network may never know the world");
+        mood.store(WELL, Ordering::Relaxed);
+        assert_eq!(canaries.ask().await, None);
+        mood.store(NOTHING_EXISTS, Ordering::Relaxed);
+        assert!(canaries.ask().await.unwrap().contains("nothing exists"));
+        mood.store(SILENT, Ordering::Relaxed);
+        // A machine without a route says that instead.
+        assert!(canaries.ask().await.is_some());
+        mood.store(WELL, Ordering::Relaxed);
+        assert_eq!(canaries.ask().await, None);
+    }
 
     #[test]
     fn what_is_no_server_is_named() {
