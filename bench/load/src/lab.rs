@@ -70,6 +70,8 @@ pub(crate) struct Measured {
     pub(crate) checks: usize,
     /// Resident memory before and after, MiB.
     pub(crate) memory_mib: (f64, f64),
+    /// Slots of the whole run that got none, where that was counted.
+    pub(crate) without_verdict: i64,
 }
 
 impl Measured {
@@ -196,6 +198,7 @@ impl Lab {
             postgres_cpu: self.postgres_cpu()? - postgres,
             wall,
             memory_mib: (memory, machine::resident_mib(pid)?),
+            without_verdict: 0,
         })
     }
 
