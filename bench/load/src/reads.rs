@@ -208,7 +208,7 @@ impl Api {
     /// The status line and how many lines the answer has.
     fn get(&self, path: &str) -> anyhow::Result<(String, u64)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.1))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut reader = BufReader::with_capacity(1 << 16, stream);
         let mut status = String::new();
         reader.read_line(&mut status)?;

@@ -115,6 +115,9 @@ pub struct ListenSettings {
     pub addr: SocketAddr,
     /// Reading needs no token.
     pub public_read: bool,
+    /// But only for whoever asks for this machine by an address or as `localhost`: nobody said that reading is open
+    /// under other names, and a page of another site may have its own lead here.
+    pub by_own_name: bool,
     /// There is a public page, and badges, for everybody.
     pub public_page: bool,
     /// The token that may read and write.
@@ -138,6 +141,7 @@ impl ListenSettings {
         Self {
             addr,
             public_read,
+            by_own_name: true,
             public_page: false,
             token: None,
             api_targets: Reach::default(),
@@ -208,6 +212,7 @@ impl ListenArgs {
         Some(ListenSettings {
             addr: addr?,
             public_read,
+            by_own_name: self.public_read.is_none(),
             public_page,
             token: self.api_token.clone(),
             api_targets,

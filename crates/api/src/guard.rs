@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::uri::Authority;
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
@@ -116,10 +117,11 @@ async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
     if asked.contains("%00") {
         return Err(ApiError::Query("a NUL byte is in no name and no URL".to_owned()));
     }
-    let is_open = settings.public_read || is_open(request.path(), settings);
+    let reads_freely = reads_freely(request.request(), settings);
+    let is_open = reads_freely || is_open(request.path(), settings);
     let is_reading = request.method() == Method::GET || request.method() == Method::HEAD;
     // Nothing is looked up for whoever would get the same without it.
-    let is_asked = !is_open || !is_reading || (request.path().starts_with(BADGES) && !settings.public_read);
+    let is_asked = !is_open || !is_reading || (request.path().starts_with(BADGES) && !reads_freely);
     let grant = match Shown::of(request).filter(|_| is_asked) {
         Some(shown) => granted(&shown, settings, state, limits, client).await?,
         None => None,
@@ -128,7 +130,14 @@ async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
         limits.token(digest)?;
     }
     if grant.is_none() && !is_open {
-        return Err(ApiError::Unauthorized);
+        return Err(if settings.public_read {
+            ApiError::Forbidden(
+                "reading is open to whoever asks for this machine by its address or as localhost; PUBLIC_READ=on (--public-read on) \
+                 opens it under other names, and a token does so for who has it",
+            )
+        } else {
+            ApiError::Unauthorized
+        });
     }
     Ok(grant)
 }
@@ -162,6 +171,22 @@ async fn granted(
     }
 }
 
+/// Whether this may be read by whoever asks.
+fn reads_freely(request: &HttpRequest, settings: &ListenSettings) -> bool {
+    settings.public_read && (!settings.by_own_name || is_own_name(request))
+}
+
+/// Whether this machine was asked for by an address or as `localhost`. A browser that follows a name of another site
+/// here names that; whoever names nothing is no browser.
+fn is_own_name(request: &HttpRequest) -> bool {
+    let host = request.headers().get(HOST).map(|host| host.to_str().unwrap_or_default());
+    let Some(named) = host.or(request.uri().authority().map(Authority::as_str)) else { return true };
+    let Ok(authority) = named.parse::<Authority>() else { return false };
+    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.ends_with(".localhost") || address.parse::<IpAddr>().is_ok()
+}
+
 /// Whether a path is for everybody, wherever reading is not.
 fn is_open(path: &str, settings: &ListenSettings) -> bool {
     ALWAYS_OPEN.contains(&path)
@@ -173,5 +198,5 @@ fn is_open(path: &str, settings: &ListenSettings) -> bool {
 
 /// Whether everything may be read, not only what is public.
 pub(crate) fn may_read_all(request: &HttpRequest, settings: &ListenSettings) -> bool {
-    settings.public_read || access::grant(request).is_some()
+    reads_freely(request, settings) || access::grant(request).is_some()
 }

@@ -60,7 +60,8 @@ impl Drop for Running {
 fn send(addr: &str, request: &str, body: &str) {
     let mut stream = TcpStream::connect(addr).unwrap();
     let length = body.len();
-    let text = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    let text =
+        format!("{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
     stream.write_all(text.as_bytes()).unwrap();
     stream.read_to_string(&mut String::new()).unwrap();
 }

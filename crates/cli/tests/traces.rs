@@ -119,7 +119,7 @@ impl Lookout {
 
     fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.addr).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: lookout\r\nx-key: s3cret\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nx-key: s3cret\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -73,7 +73,7 @@ pub struct Prepared {
     /// Most targets have the usual ones, and share them.
     headers: Arc<HeaderMap>,
     body: Option<Bytes>,
-    connection: Connection,
+    pub(crate) connection: Connection,
     source: Source,
     pub(crate) timeout: Duration,
     degraded_after: Duration,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::{Check, Grid, Outcome, Slot, TargetId, TargetSpec};
+use common::{Check, Connection, Grid, Outcome, Slot, TargetId, TargetSpec};
 use prometheus::Histogram;
 use store::batches::{Gap, GapReason};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -27,9 +27,12 @@ use crate::traces;
 /// With nothing due, look around this often.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Probes that are begun before answers that have come meanwhile are looked at. Many are due at
-/// once, beginning one takes as long as reading several answers, and an answer that waits seems slow.
-const STARTS_AT_ONCE: usize = 2;
+/// Probes over kept connections that are begun before answers that have come meanwhile are looked at. Many are
+/// due at once, beginning them takes longer than reading answers, and an answer that waits seems slow.
+const STARTS_AT_ONCE: usize = 8;
+
+/// Opening a connection takes as long as so many requests over one that is there.
+const OPENING: usize = 4;
 
 /// A change of the list of targets.
 #[derive(Debug)]
@@ -352,9 +355,15 @@ impl<P: Probe> Schedule<P> {
         self.steps = std::mem::take(steps);
     }
 
-    /// Begins so many of the probes that are due.
-    fn start(&mut self, most: usize) {
-        for Start { target: index, slot, slow } in self.starts.drain(..most.min(self.starts.len())) {
+    /// Begins as many of the probes that are due as take so long.
+    fn start(&mut self, mut time: usize) {
+        while time > 0
+            && let Some(Start { target: index, slot, slow }) = self.starts.pop_front()
+        {
+            time = time.saturating_sub(match self.targets[index].prepared.connection {
+                Connection::Fresh => OPENING,
+                Connection::Reuse => 1,
+            });
             self.shared.stats.started(self.shared.clock.now_us() - slot.0);
             let prober = self.prober.clone();
             let target = &self.targets[index];

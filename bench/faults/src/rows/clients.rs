@@ -190,13 +190,13 @@ async fn visit(port: u16, manner: Manner, mut open: Open) -> std::io::Result<Dur
     let begun = Instant::now();
     let auth = format!("authorization: Bearer {TOKEN}\r\n");
     let said = match manner {
-        Manner::Head => "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ".to_owned(),
+        Manner::Head => "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ".to_owned(),
         Manner::Body => format!(
-            "POST /api/v1/events HTTP/1.1\r\nhost: x\r\n{auth}content-type: application/x-ndjson\r\ncontent-length: 1000\r\n\r\n"
+            "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\n{auth}content-type: application/x-ndjson\r\ncontent-length: 1000\r\n\r\n"
         ),
         Manner::Silent => String::new(),
-        Manner::Idle => "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),
-        Manner::Deaf => format!("GET /status HTTP/1.1\r\nhost: x\r\n{auth}\r\n"),
+        Manner::Idle => "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n".to_owned(),
+        Manner::Deaf => format!("GET /status HTTP/1.1\r\nhost: localhost\r\n{auth}\r\n"),
     };
     stream.write_all(said.as_bytes()).await?;
     let dribbles = matches!(manner, Manner::Head | Manner::Body);

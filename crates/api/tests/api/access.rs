@@ -50,6 +50,36 @@ fn each(api: &TestApi) -> [RequestBuilder; 5] {
     ]
 }
 
+#[tokio::test]
+async fn reading_that_nobody_opened_is_for_whoever_asks_for_this_machine_by_its_own_name() {
+    let db = TestDb::new().await;
+    let api = TestApi::start_on(&db.url, settings(true, false)).await;
+    let asked = async |api: &TestApi, path: &str, host: &str| {
+        api.request(Method::GET, path).header("host", host).send().await.unwrap()
+    };
+    for host in
+        ["localhost:1", "LOCALHOST", "localhost.", "home.localhost", "127.0.0.1:8080", "192.0.2.1", "[::1]:8080"]
+    {
+        assert_eq!(asked(&api, "/api/v1/overview", host).await.status(), 200, "{host}");
+    }
+    // Names of other sites that lead here.
+    for host in
+        ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "notlocalhost"]
+    {
+        let refused = asked(&api, "/api/v1/overview", host).await;
+        assert_eq!(refused.status(), 403, "{host}");
+        assert!(problem(refused).await["detail"].as_str().unwrap().contains("PUBLIC_READ=on"));
+        assert_eq!(asked(&api, "/healthz", host).await.status(), 200, "{host}");
+    }
+    let with_token = api.request(Method::GET, "/api/v1/overview").header("host", "evil.example").bearer_auth(TOKEN);
+    assert_eq!(with_token.send().await.unwrap().status(), 200);
+    api.stop().await;
+
+    let api = TestApi::start_on(&db.url, ListenSettings { by_own_name: false, ..settings(true, false) }).await;
+    assert_eq!(asked(&api, "/api/v1/overview", "status.example.org").await.status(), 200, "somebody said so");
+    api.stop().await;
+}
+
 async fn statuses(api: &TestApi, token: &str) -> Vec<u16> {
     let mut statuses = Vec::new();
     for request in each(api) {

@@ -68,7 +68,8 @@ fn status(answer: &str) -> &str {
 }
 
 fn post(path: &str, headers: &str, body: &str) -> Vec<u8> {
-    format!("POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n{headers}\r\n{body}").into_bytes()
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n{headers}\r\n{body}")
+        .into_bytes()
 }
 
 #[tokio::test]
@@ -228,7 +229,7 @@ async fn a16_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_the_conn
         "transfer-encoding: chunked, identity\r\n",
         "transfer-encoding: xchunked\r\n",
     ] {
-        let smuggled = "0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+        let smuggled = "0\r\n\r\nGET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
         let (answer, closed) = raw(&api, &post("/api/v1/changes", &format!("{kind}{headers}"), smuggled)).await;
         assert_eq!((status(&answer), closed), ("400", true), "{headers}: {answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{headers}: {answer}");
@@ -244,7 +245,8 @@ async fn a16_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_the_conn
 #[tokio::test]
 async fn a17_a_head_that_is_too_long_is_refused() {
     let (_db, api) = started().await;
-    let get = |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n").into_bytes();
+    let get =
+        |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n").into_bytes();
     let many = "x: y\r\n".repeat(120);
     let large = format!("x: {}\r\n", "y".repeat(64 * 1024));
     let endless = "x".repeat(300 * 1024);
@@ -280,12 +282,12 @@ async fn a18_bytes_that_are_no_name_are_refused_or_found_nowhere() {
     for path in paths {
         // As it is written: a client of HTTP would tidy it up.
         let (answer, _) =
-            raw(&api, format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+            raw(&api, format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert!(["400", "404"].contains(&status(&answer)), "{path}: {answer}");
         assert!(!answer.to_lowercase().contains("\r\nx: y") && !answer.contains('\u{1b}'), "{answer:?}");
     }
     for line in ["GET /status\0 HTTP/1.1", "GET /status\r HTTP/1.1", "GET /st\u{1b}atus HTTP/1.1"] {
-        let (answer, closed) = raw(&api, format!("{line}\r\nhost: x\r\n\r\n").as_bytes()).await;
+        let (answer, closed) = raw(&api, format!("{line}\r\nhost: localhost\r\n\r\n").as_bytes()).await;
         assert_eq!((status(&answer), closed), ("400", true), "{line:?}: {answer}");
     }
     api.stop().await;
@@ -409,7 +411,7 @@ async fn a30_only_http_1_is_spoken() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     let (answer, closed) = raw(&api, preface).await;
     assert!(closed && (answer.is_empty() || status(&answer) == "400"), "{answer:?}");
-    let upgrade = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: upgrade, http2-settings, close\r\nupgrade: h2c\r\nhttp2-settings: \r\n\r\n";
+    let upgrade = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, http2-settings, close\r\nupgrade: h2c\r\nhttp2-settings: \r\n\r\n";
     let (answer, _) = raw(&api, upgrade).await;
     assert_eq!(status(&answer), "200", "{answer}");
     api.stop().await;

@@ -349,7 +349,8 @@ async fn a_state_that_is_known_is_not_sent_again() {
 /// Bytes that travel, head and all; the client of the other tests unpacks what it gets.
 async fn bytes_of_overview(api: &TestApi) -> usize {
     let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
-    let request = b"GET /api/v1/overview HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
+    let request =
+        b"GET /api/v1/overview HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();

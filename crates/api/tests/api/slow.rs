@@ -40,13 +40,13 @@ async fn heads_that_never_end_and_connections_without_requests_are_closed_and_ho
     let begun = Instant::now();
     let dribbling = (0..200).map(async |_| {
         let mut stream = connect(&api).await;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ").await.unwrap();
         until_closed(stream, b"y").await
     });
     let silent = (0..200).map(async |_| until_closed(connect(&api).await, b"").await);
     let idle = (0..200).map(async |_| {
         let mut stream = connect(&api).await;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         until_closed(stream, b"").await
     });
     let asked = async {
@@ -77,7 +77,9 @@ async fn a_client_that_reads_nothing_of_a_long_answer_is_let_go() {
     socket.set_recv_buffer_size(4 * 1024).unwrap();
     let mut stream = socket.connect(api.base.trim_start_matches("http://").parse().unwrap()).await.unwrap();
     stream
-        .write_all(format!("GET /status HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\r\n").as_bytes())
+        .write_all(
+            format!("GET /status HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\r\n").as_bytes(),
+        )
         .await
         .unwrap();
     sleep(PATIENCE + Duration::from_secs(5)).await;
@@ -95,7 +97,7 @@ async fn a_body_that_never_ends_is_given_up_after_its_deadline() {
     let api = TestApi::start(&db.url).await;
     let mut stream = connect(&api).await;
     let head = format!(
-        "POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
+        "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
          content-type: application/x-ndjson\r\ncontent-length: 1000\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();

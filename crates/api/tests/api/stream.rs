@@ -215,7 +215,7 @@ async fn e15_of_an_upload_that_breaks_off_nothing_is_stored_and_it_can_be_sent_a
     let (db, api) = declared().await;
     let body = vec![good(); 10].join("\n");
     let head = format!(
-        "POST /api/v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\nidempotency-key: k\r\n\
+        "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nidempotency-key: k\r\n\
          content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
