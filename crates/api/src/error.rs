@@ -49,6 +49,8 @@ pub(crate) enum ApiError {
     Header { name: &'static str, message: String },
     /// 405: no such method on this path; these it has.
     MethodNotAllowed(String),
+    /// 406: the answer is of a type that is not accepted; the message says of which.
+    NotAcceptable(String),
     /// 409: it contradicts what was sent before.
     Conflict(String),
     /// 413: more than is taken at once.
@@ -134,6 +136,11 @@ impl ApiError {
         Self::Rules { detail, findings }
     }
 
+    /// A body that is no JSON from this byte on.
+    pub(crate) fn not_json(offset: usize, message: &str) -> Self {
+        Self::Json(format!("the body is not JSON from byte {offset} on: {message}"))
+    }
+
     pub(crate) fn title(&self) -> &'static str {
         match self {
             Self::Parameter { .. } | Self::Query(_) => "Invalid parameter",
@@ -147,6 +154,7 @@ impl ApiError {
             Self::NoRoute | Self::NotFound(_) => "Not found",
             Self::Header { .. } => "Invalid request",
             Self::MethodNotAllowed(_) => "Method not allowed",
+            Self::NotAcceptable(_) => "Not acceptable",
             Self::Conflict(_) => "Conflict",
             Self::TooLarge(_) => "Too large",
             Self::MediaType(_) => "Unsupported media type",
@@ -169,6 +177,7 @@ impl ApiError {
             | Self::Json(message)
             | Self::Query(message)
             | Self::NotFound(message)
+            | Self::NotAcceptable(message)
             | Self::Conflict(message)
             | Self::TooLarge(message) => message,
             Self::MediaType(message) => message,
@@ -237,6 +246,7 @@ impl ResponseError for ApiError {
             Self::Stale => StatusCode::PRECONDITION_FAILED,
             Self::Unseen => StatusCode::PRECONDITION_REQUIRED,
             Self::Header { .. } | Self::Json(_) => StatusCode::BAD_REQUEST,
+            Self::NotAcceptable(_) => StatusCode::NOT_ACCEPTABLE,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

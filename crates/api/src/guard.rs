@@ -33,6 +33,10 @@ pub(crate) const UNLIMITED: [&str; 2] = ["/healthz", "/readyz"];
 /// Badges are as open as reading is, and where there is a public page.
 pub(crate) const BADGES: &str = "/badge/";
 
+/// Why nobody reads without a token where nobody said that they may, and the name is not the machine's own.
+pub(crate) const BY_ANOTHER_NAME: &str = "reading is open to whoever asks for this machine by its address or as localhost; \
+    PUBLIC_READ=on (--public-read on) opens it under other names, and a token does so for who has it";
+
 /// Bytes of a path with its query, and of all headers, at most.
 pub(crate) const MOST_URI: usize = 8 * 1024;
 pub(crate) const MOST_HEAD: usize = 32 * 1024;
@@ -130,14 +134,7 @@ async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
         limits.token(digest)?;
     }
     if grant.is_none() && !is_open {
-        return Err(if settings.public_read {
-            ApiError::Forbidden(
-                "reading is open to whoever asks for this machine by its address or as localhost; PUBLIC_READ=on (--public-read on) \
-                 opens it under other names, and a token does so for who has it",
-            )
-        } else {
-            ApiError::Unauthorized
-        });
+        return Err(if settings.public_read { ApiError::Forbidden(BY_ANOTHER_NAME) } else { ApiError::Unauthorized });
     }
     Ok(grant)
 }

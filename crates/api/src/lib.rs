@@ -3,6 +3,7 @@
 pub mod access;
 mod answer;
 pub mod app;
+mod asked;
 mod assets;
 pub mod config;
 mod counts;

@@ -20,7 +20,7 @@ use utoipa::{IntoResponses, OpenApi as _};
 
 use crate::config::ListenSettings;
 use crate::error::{ApiError, Problem};
-use crate::guard::{ALWAYS_OPEN, BADGES, UNLIMITED};
+use crate::guard::{ALWAYS_OPEN, BADGES, BY_ANOTHER_NAME, UNLIMITED};
 use crate::limits::Exceeded;
 use crate::routes::{self, Described, Routes};
 
@@ -66,7 +66,7 @@ impl Document {
 }
 
 fn describe(settings: &ListenSettings) -> OpenApi {
-    let ListenSettings { public_read, public_page, .. } = *settings;
+    let ListenSettings { public_read, by_own_name, public_page, .. } = *settings;
     let mut described = Collected { document: Base::openapi(), schemas: Vec::new() };
     routes::each(&mut described);
     let Collected { mut document, schemas } = described;
@@ -88,6 +88,10 @@ fn describe(settings: &ListenSettings) -> OpenApi {
                 operation.security = Some(vec![nothing.clone()]);
             } else {
                 operation.responses.responses.extend(gather([unauthorized()]));
+                if public_read && by_own_name {
+                    let (status, not_here) = by_another_name();
+                    operation.responses.responses.entry(status).or_insert(not_here.into());
+                }
                 if !public_read {
                     // Where the token cannot be looked up.
                     let (status, away) = away();
@@ -98,7 +102,7 @@ fn describe(settings: &ListenSettings) -> OpenApi {
                 }
             }
             if !UNLIMITED.contains(&path.as_str()) {
-                operation.responses.responses.extend(gather([too_many()]));
+                operation.responses.responses.extend(gather([too_many(), not_acceptable()]));
             }
         }
         for operation in [&mut item.post, &mut item.put, &mut item.delete].into_iter().flatten() {
@@ -221,6 +225,16 @@ fn unauthorized() -> (String, Response) {
         "The token is missing or wrong; writing needs it, and reading where it is not public",
     );
     with_header(refused, "WWW-Authenticate", "`Bearer`")
+}
+
+fn by_another_name() -> (String, Response) {
+    let refused = ApiError::Forbidden(BY_ANOTHER_NAME);
+    problem(&refused, "This machine was asked for by another name than its address or `localhost`, and without a token")
+}
+
+fn not_acceptable() -> (String, Response) {
+    let error = ApiError::NotAcceptable("the answer is application/json: accept that".to_owned());
+    problem(&error, "`Accept` names no type that there is")
 }
 
 fn wrong_scope() -> (String, Response) {

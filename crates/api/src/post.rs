@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use settings::file::place_in_json;
 use sha2::{Digest, Sha256};
 use store::PgConnection;
 use store::StoreError;
@@ -73,12 +76,17 @@ fn body(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Arriving<
     if coding.is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
         return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
     }
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let bytes = Bytes::from_request(request, payload);
     Box::pin(async move {
         let arrived = timeout(ARRIVAL, bytes).await.map_err(|_| ApiError::TooSlow)?;
         arrived.map_err(|error| match error.as_response_error().status_code() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
-            _ => ApiError::Header { name: "content-length", message: format!("the body did not arrive: {error}") },
+            _ => ApiError::Header {
+                name: if is_chunked { "transfer-encoding" } else { "content-length" },
+                message: "the body did not arrive as this header says, or not packed as content-encoding says"
+                    .to_owned(),
+            },
         })
     })
 }
@@ -163,14 +171,39 @@ pub(crate) fn media_type(request: &HttpRequest) -> &str {
     said.split(';').next().unwrap_or_default().trim()
 }
 
-/// What is wrong with a JSON body.
-pub(crate) fn bad_json(error: serde_json::Error) -> ApiError {
-    ApiError::Body { pointer: String::new(), code: "bad_json", message: error.to_string() }
+/// Reads a JSON body.
+///
+/// # Errors
+/// The byte from which on it is not JSON, or the field that is not one of those it may have.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let fields = error.path().iter().filter_map(|segment| match segment {
+            Segment::Map { key } => Some(format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Seq { index } => Some(format!("/{index}")),
+            _ => None,
+        });
+        (fields.collect::<String>(), error.into_inner())
+    });
+    let read = read.and_then(|read| reader.end().map(|()| read).map_err(|error| (String::new(), error)));
+    read.map_err(|(pointer, error)| {
+        let (offset, message) = place_in_json(body, &error);
+        if error.is_data() {
+            ApiError::Body { pointer, code: "bad_json", message }
+        } else {
+            ApiError::not_json(offset, &message)
+        }
+    })
+}
+
+/// A text without the control characters in it, which nobody sees and terminals obey.
+pub(crate) fn visible(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The mail address of `<somebody@example.org>`.
 pub(crate) fn author(written: &str) -> String {
-    written.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(written).to_owned()
+    visible(written.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(written))
 }
 
 /// The moment that the date of a change names, if it names one: without a zone, or with

@@ -26,11 +26,15 @@ pub(crate) mod targets;
 use std::collections::BTreeMap;
 use std::future::ready;
 
+use actix_web::middleware::from_fn;
 use actix_web::{FromRequest, Handler, Responder, guard, web};
-use utoipa::openapi::HttpMethod;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{HttpMethod, RefOr};
 use utoipa_actix_web::OpenApiFactory;
 
+use crate::asked::{acceptable, without_parameters};
 use crate::error::ApiError;
+use crate::guard::UNLIMITED;
 
 /// Every route, once: this line serves it and puts it into the document. What stands
 /// first, with underscores, is what `utoipa::path` made of the handler's description.
@@ -124,9 +128,24 @@ impl Routes for Served<'_> {
             HttpMethod::Delete => (&["DELETE"], guard::Any(guard::Delete())),
             _ => (&["GET", "HEAD"], guard::Any(guard::Get()).or(guard::Head())),
         };
-        self.app.service(web::resource(path.as_str()).guard(answers).route(web::route().to(handler)));
+        let resource = web::resource(path.as_str()).guard(answers).route(web::route().to(handler));
+        // A load balancer may add what it likes, and a page is not picky either.
+        let is_easy = UNLIMITED.contains(&path.as_str()) || path.starts_with(docs::PAGE);
+        if is_easy {
+            self.app.service(resource);
+        } else if has_parameters(&description) {
+            self.app.service(resource.wrap(from_fn(acceptable)));
+        } else {
+            self.app.service(resource.wrap(from_fn(acceptable)).wrap(from_fn(without_parameters)));
+        }
         self.methods.entry(path).or_default().extend(names);
     }
+}
+
+/// Whether anything stands behind the `?`. Handlers refuse what is none of theirs.
+fn has_parameters<D: Described>(_: &D) -> bool {
+    let is_query = |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query);
+    D::operation().parameters.iter().flatten().any(is_query)
 }
 
 fn place<D: Described>(_: &D) -> (String, HttpMethod) {

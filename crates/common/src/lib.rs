@@ -21,4 +21,4 @@ pub use target::{
     Connection, Grid, Interval, IntervalError, Method, SHARDS, Shard, Slot, Source, StatusRange, TargetId, TargetSpec,
     stable_hash,
 };
-pub use url::{TargetUrl, UrlError, name_for_log};
+pub use url::{TargetUrl, UrlError, is_secret_name, name_for_log};

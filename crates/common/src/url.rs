@@ -7,7 +7,8 @@ use url::Url;
 /// An `http` or `https` URL, parsed once.
 ///
 /// Keeps the text as it was written for people, without any user and password
-/// it held: those are sent as `Authorization` and shown to nobody.
+/// it held: those are sent as `Authorization` and shown to nobody. Nor is the value of
+/// a parameter that [`is_secret_name`] knows, for which `***` stands.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl {
     written: String,
@@ -107,13 +108,14 @@ impl TargetUrl {
             }
         }
         let mut credentials = None;
-        let mut written = text.to_owned();
-        let mut secret = None;
+        let mut written = mask_parameters(text);
         if authority.contains('@') {
             credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
-            secret = Some(std::mem::replace(&mut written, format!("{scheme}://{host_port}{}", &rest[authority_end..])));
+            // Nothing before the path is masked, so it ends where it did.
+            written = format!("{scheme}://{host_port}{}", &written[scheme.len() + 3 + authority_end..]);
             url.set_username("").and_then(|()| url.set_password(None)).map_err(|()| UrlError::NoHost)?;
         }
+        let secret = (written != text).then(|| text.to_owned());
         Ok(Self { written, url, credentials, has_secrets: false, secret })
     }
 
@@ -124,15 +126,15 @@ impl TargetUrl {
     /// As [`TargetUrl::parse`]; the error may repeat a piece of `text`.
     pub fn parse_with_secrets(text: &str, shown: &str) -> Result<Self, UrlError> {
         let url = Self::parse(text)?;
-        Ok(Self { written: shown.to_owned(), has_secrets: true, secret: Some(text.to_owned()), ..url })
+        Ok(Self { written: mask_parameters(shown), has_secrets: true, secret: Some(text.to_owned()), ..url })
     }
 
-    /// Whether [`TargetUrl::as_written`] has placeholders for what nobody may see.
+    /// Whether it was made by [`TargetUrl::parse_with_secrets`], so that any part of it may be secret.
     pub fn has_secrets(&self) -> bool {
         self.has_secrets
     }
 
-    /// The URL as it was written, less any user and password.
+    /// The URL as it was written, less any user and password, and with placeholders for other secrets.
     pub fn as_written(&self) -> &str {
         &self.written
     }
@@ -145,6 +147,12 @@ impl TargetUrl {
     /// The parsed URL, less any user and password. Only for the request: it may hold other secrets.
     pub fn url(&self) -> &Url {
         &self.url
+    }
+
+    /// Whether a parameter that names a secret has the `***` that people see as its value: somebody
+    /// took what they were shown for the URL.
+    pub fn has_placeholder(&self) -> bool {
+        self.url.query_pairs().any(|(name, value)| is_secret_name(&name) && value == PLACEHOLDER)
     }
 
     /// User and password from the URL, to be sent as basic authorization.
@@ -179,6 +187,54 @@ impl fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.for_log())
     }
+}
+
+/// Stands for the value of a parameter that is secret.
+const PLACEHOLDER: &str = "***";
+
+/// The text of a URL with `***` for the value of each parameter that names a secret, in its query
+/// and behind its `#`. A `${…}` is a placeholder already.
+fn mask_parameters(text: &str) -> String {
+    let Some(start) = text.find(['?', '#']) else { return text.to_owned() };
+    let mut masked = text[..start].to_owned();
+    for pair in text[start..].split_inclusive(['?', '#', '&', ';']) {
+        let (pair, end) = match pair.char_indices().next_back() {
+            Some((at, '?' | '#' | '&' | ';')) => pair.split_at(at),
+            _ => (pair, ""),
+        };
+        let is_open =
+            |value: &str| value.is_empty() || value.starts_with("${") && value.find('}') == Some(value.len() - 1);
+        match pair.split_once('=') {
+            Some((name, value)) if !is_open(value) && is_secret_name(&percent_decode(name)) => {
+                masked.extend([name, "=", PLACEHOLDER, end]);
+            }
+            _ => masked.extend([pair, end]),
+        }
+    }
+    masked
+}
+
+/// Whether what goes by this name, a parameter of a URL or a field, is a secret: `token`, `api_key`, `X-Signature`.
+pub fn is_secret_name(name: &str) -> bool {
+    const WHOLE: [&str; 7] = ["auth", "jwt", "key", "pass", "pwd", "sid", "sig"];
+    const PARTS: [&str; 14] = [
+        "access_key",
+        "accesskey",
+        "api-key",
+        "api_key",
+        "apikey",
+        "credential",
+        "passphrase",
+        "passwd",
+        "password",
+        "private",
+        "secret",
+        "session",
+        "signature",
+        "token",
+    ];
+    let name = name.to_lowercase();
+    WHOLE.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Undoes percent-encoding in user info; bytes that are not UTF-8 are replaced.
@@ -218,6 +274,36 @@ mod tests {
         assert_eq!(format!("{url:?}"), "https://api.org/${T}");
         assert_eq!(url.url().as_str(), "https://api.org/t0ken?key=s3cret");
         assert_ne!(url, TargetUrl::parse_with_secrets("https://api.org/", "https://api.org/${T}?key=${K}").unwrap());
+    }
+
+    #[test]
+    fn a_parameter_that_names_a_secret_keeps_its_value_to_itself() {
+        let cases = [
+            ("https://a/?token=s3cret", "https://a/?token=***"),
+            ("https://a/?q=1&X-Api-Key=s3cret&v=2#top", "https://a/?q=1&X-Api-Key=***&v=2#top"),
+            (
+                "https://a/x;v=1?to%6ben=s3c&sig=s=3&key=#access_token=s3cret",
+                "https://a/x;v=1?to%6ben=***&sig=***&key=#access_token=***",
+            ),
+            ("https://me:s3cret@a?password=s3cret", "https://a?password=***"),
+            ("https://a/token=1/?author=me&monkey=2&tokens", "https://a/token=1/?author=me&monkey=2&tokens"),
+        ];
+        for (text, shown) in cases {
+            let url = TargetUrl::parse(text).unwrap();
+            assert_eq!(url.as_written(), shown);
+            assert_eq!(url.whole(), text);
+            assert!(!format!("{url:?} {}", url.for_log()).contains("s3c"), "{url:?}");
+            assert!(!url.has_placeholder() && !url.has_secrets());
+        }
+        let url = TargetUrl::parse("https://a/?token=s3cret").unwrap();
+        assert_eq!(url.url().as_str(), "https://a/?token=s3cret");
+        assert_ne!(url, TargetUrl::parse("https://a/?token=other").unwrap());
+        assert!(TargetUrl::parse(url.as_written()).unwrap().has_placeholder());
+        let filled = TargetUrl::parse_with_secrets(
+            "https://a/?token=one&key=two-three&sig=s3cret",
+            "https://a/?token=${T}&key=two-${K}&sig=s3cret",
+        );
+        assert_eq!(filled.unwrap().as_written(), "https://a/?token=${T}&key=***&sig=***");
     }
 
     #[test]

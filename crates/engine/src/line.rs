@@ -62,6 +62,8 @@ impl fmt::Display for Reason {
 pub struct Rejection {
     /// The kind of mistake.
     pub reason: Reason,
+    /// Which member of the event it is in, `type` or `value`; `None` if it is not in one of them.
+    pub member: Option<&'static str>,
     /// What was found and what would be right, in one line without control characters.
     pub explanation: Cow<'static, str>,
 }
@@ -69,7 +71,12 @@ pub struct Rejection {
 impl Rejection {
     /// A rejection with its explanation.
     pub fn new(reason: Reason, explanation: impl Into<Cow<'static, str>>) -> Self {
-        Self { reason, explanation: explanation.into() }
+        let member = match reason {
+            Reason::BadSyntax | Reason::BadEvent => None,
+            Reason::UnknownType => Some("type"),
+            _ => Some("value"),
+        };
+        Self { reason, member, explanation: explanation.into() }
     }
 }
 
@@ -115,12 +122,14 @@ impl<'a> Envelope<'a> {
         if line.is_empty() {
             return Ok(None);
         }
-        let bad_event = |explanation| Err(Rejection::new(Reason::BadEvent, explanation));
+        let bad_event = |member, explanation| {
+            Err(Rejection { member: Some(member), ..Rejection::new(Reason::BadEvent, explanation) })
+        };
         let [kind, value] = members(line)?;
         let kind = match kind {
             Some(Field::Text(kind)) => kind,
-            None => return bad_event("has no \"type\""),
-            Some(_) => return bad_event("\"type\" is not a text"),
+            None => return bad_event("type", "has no \"type\""),
+            Some(_) => return bad_event("type", "\"type\" is not a text"),
         };
         let wrap = match &*kind {
             "access" => Envelope::Access,
@@ -133,8 +142,8 @@ impl<'a> Envelope<'a> {
         };
         match value {
             Some(Field::Text(value)) => Ok(Some(wrap(value))),
-            None => bad_event("has no \"value\""),
-            Some(_) => bad_event("\"value\" is not a text"),
+            None => bad_event("value", "has no \"value\""),
+            Some(_) => bad_event("value", "\"value\" is not a text"),
         }
     }
 }

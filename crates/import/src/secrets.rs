@@ -179,28 +179,13 @@ const HARMLESS_HEADERS: [&str; 16] = [
     "x-requested-with",
 ];
 
-/// Parts of names that secrets have.
-const SECRET_NAMES: [&str; 14] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "api_key",
-    "api-key",
-    "credential",
-    "auth",
-    "signature",
-    "private",
-    "session",
-];
-
+/// Whether a name may be that of a secret. Goes further than what hides parameters of URLs: a variable too many
+/// does no harm.
 fn is_secret_name(name: &str) -> bool {
-    let name = name.to_lowercase();
-    ["key", "sig", "pass", "code", "pin", "jwt"].contains(&name.as_str())
-        || SECRET_NAMES.iter().any(|part| name.contains(part))
+    let lower = name.to_lowercase();
+    ["code", "pin"].contains(&lower.as_str())
+        || ["auth", "pwd"].iter().any(|part| lower.contains(part))
+        || common::is_secret_name(&lower)
 }
 
 /// Whether a text has a word that names a secret.

@@ -3,6 +3,7 @@
 //! Values arrive as raw text and are judged by `resolve`, so that a bad one is
 //! answered with variable, flag and rule, together with all the others.
 
+use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::path::Path;
 
@@ -196,7 +197,16 @@ impl TargetArgs {
                 return None;
             }
         };
+        let mut seen = HashMap::new();
         for url in &urls {
+            if *seen.entry(url.as_written()).or_insert_with(|| url.whole()) != url.whole() {
+                let rule =
+                    "comes twice, each time with another secret (not shown): give them names in a LOOKOUT_CONFIG file";
+                problems.value(var, flag, url.as_written(), rule);
+            }
+            if let Err(denied) = Reach::Any.allows_url(url.url()) {
+                problems.value(var, flag, url.as_written(), denied);
+            }
             if url.as_written().len() > KEY_MAX_BYTES {
                 problems.value(
                     var,
@@ -332,6 +342,19 @@ mod tests {
         );
         let without = lines(&TargetArgs { timeout: text("30s"), ..TargetArgs::default() });
         assert!(without[0].contains("above the interval 10s that holds without POLLING_INTERVAL"));
+    }
+
+    #[test]
+    fn urls_that_differ_in_a_secret_alone_are_refused_because_one_would_not_be_probed() {
+        let urls =
+            text("http://a/?token=s3cret http://a/?token=other http://me:1@b/ http://me:2@b/ http://c/ http://c/");
+        assert_eq!(
+            lines(&TargetArgs { urls, ..TargetArgs::default() }),
+            ["http://a/?token=***", "http://b/"].map(|url| format!(
+                "URLS (--urls): {url:?} comes twice, each time with another secret (not shown): give them names in a \
+                 LOOKOUT_CONFIG file"
+            ))
+        );
     }
 
     #[test]

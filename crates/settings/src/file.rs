@@ -27,7 +27,7 @@ use common::TargetSpec;
 use crate::targets::{Defaults, TargetList};
 use expand::Sources;
 pub use fields::{Fields, open_text, quoted};
-pub use json::{NoTarget, target_of_json};
+pub use json::{NoTarget, place_in_json, target_of_json};
 pub use report::{ConfigErrors, Finding, Path, Report};
 pub use request::RESERVED_HEADERS;
 pub use tree::{Entry, Kind, Node, Place, SyntaxError, Value};
@@ -241,7 +241,7 @@ fn targets(items: &[Node], path: &Path, defaults: &Defaults, report: &mut Report
                 ),
             );
         }
-        let request = (target.url.as_written().to_owned(), target.method.as_str());
+        let request = (target.url.whole().to_owned(), target.method.as_str());
         if let Some(first) = requests.insert(request, line) {
             report.warning(
                 item.at,

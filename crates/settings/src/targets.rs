@@ -168,7 +168,7 @@ fn digest(targets: &[TargetSpec], services: &[ServiceSpec]) -> u64 {
             interval.duration(),
             source.label(),
         );
-        if url.has_secrets() {
+        if url.as_written() != url.whole() {
             let _ = writeln!(text, "{}", url.url());
         }
         // Nothing where there is none, as before there were any.
@@ -215,6 +215,7 @@ mod tests {
         assert_eq!(digest("http://a/ http://b/"), digest("http://b/,http://a/"));
         assert_ne!(digest("http://a/ http://b/"), digest("http://a/"));
         assert_ne!(digest("http://u:1@a/"), digest("http://u:2@a/"));
+        assert_ne!(digest("http://a/?token=1"), digest("http://a/?token=2"));
         assert_ne!(list("").digest, list("http://a/").digest);
     }
 

@@ -184,7 +184,7 @@ pub(super) async fn post(
 
 fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewChange, ApiError> {
     let change = match post::media_type(request) {
-        "application/json" => serde_json::from_slice::<NewChange>(body).map_err(post::bad_json)?,
+        "application/json" => post::json::<NewChange>(body)?,
         "text/plain" => from_text(body)?,
         _ => return Err(ApiError::MediaType("send a change as application/json or text/plain")),
     };
@@ -195,22 +195,26 @@ fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewCha
             message: message.to_owned(),
         })
     };
-    if change.commit.is_empty() || change.commit.contains(char::is_whitespace) || change.commit.len() > LONGEST {
+    if post::visible(&change.commit).is_empty()
+        || change.commit.contains(char::is_whitespace)
+        || change.commit.len() > LONGEST
+    {
         return bad("/commit", "a commit is 1 to 200 characters without white space");
-    }
-    if change.commit.contains('\0') {
-        return bad("/commit", "a commit has no NUL");
     }
     if change.service.contains('\0') {
         return bad("/service", "a service has no NUL");
     }
-    if change.author.as_ref().is_some_and(|author| author.contains('\0') || author.len() > LONGEST) {
-        return bad("/author", "an author is a text of at most 200 characters without NUL");
+    if change.author.as_ref().is_some_and(|author| author.len() > LONGEST) {
+        return bad("/author", "an author is a text of at most 200 characters");
     }
     if change.at.is_some_and(|at| at > now + post::AHEAD || at < DateTime::UNIX_EPOCH) {
         return bad("/at", "at is a moment since 1970, at most five minutes ahead");
     }
-    Ok(change)
+    Ok(NewChange {
+        commit: post::visible(&change.commit),
+        author: change.author.as_deref().map(post::visible),
+        ..change
+    })
 }
 
 /// Characters of a commit or an author.

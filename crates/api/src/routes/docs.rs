@@ -12,6 +12,9 @@ use utoipa_swagger_ui::Config;
 use crate::error::ApiError;
 use crate::openapi::{Document, NotFound};
 
+/// Where the page is, and what it is made of.
+pub(super) const PAGE: &str = "/api/docs";
+
 /// How the page is set up. It would have the document checked by a stranger if nobody said `none`.
 static SETTINGS: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
     Arc::new(

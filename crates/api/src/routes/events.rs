@@ -49,6 +49,10 @@ struct LineResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "bad-status", required = false, nullable = false)]
     reason: Option<&'static str>,
+    /// Which part of the line it is about, as a JSON pointer; absent where there are no parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/value", required = false, nullable = false)]
+    pointer: Option<&'static str>,
     /// What was found and what would be right.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
@@ -160,11 +164,12 @@ fn event(line: &[u8], latest: Nanos) -> Result<Option<Line>, Rejection> {
         }
         Some(Envelope::Change(value)) => {
             let change = engine::Change::parse(&value)?;
-            if [change.commit, change.author, change.service].iter().any(|text| text.contains('\0')) {
-                return Err(Rejection::new(Reason::BadChange, "has a NUL"));
+            let commit = post::visible(change.commit);
+            if commit.is_empty() || change.service.contains('\0') {
+                return Err(Rejection::new(Reason::BadChange, "has a commit or a service of control characters"));
             }
             Event::Change {
-                commit: change.commit.to_owned(),
+                commit,
                 author: post::author(change.author),
                 date: change.date.to_owned(),
                 service: change.service.to_owned(),
@@ -234,7 +239,7 @@ async fn find(
             },
         };
         results.push(match rejection {
-            None => LineResult { line, status: 201, reason: None, explanation: None },
+            None => LineResult { line, status: 201, reason: None, pointer: None, explanation: None },
             Some(rejection) => LineResult::rejected(line, rejection),
         });
     }
@@ -243,7 +248,8 @@ async fn find(
 
 impl LineResult {
     fn rejected(line: usize, rejection: Rejection) -> Self {
+        let pointer = rejection.member.map(|member| if member == "type" { "/type" } else { "/value" });
         let explanation = Some(rejection.explanation.into_owned());
-        Self { line, status: 422, reason: Some(rejection.reason.label()), explanation }
+        Self { line, status: 422, reason: Some(rejection.reason.label()), pointer, explanation }
     }
 }

@@ -179,9 +179,7 @@ fn read(request: &HttpRequest, body: &[u8], key: Option<&str>) -> Result<TargetS
         return Err(ApiError::MediaType("send the target as application/json"));
     }
     let target = target_of_json(body, key, &Defaults::default()).map_err(|error| match error {
-        NoTarget::Syntax { offset, message } => {
-            ApiError::Json(format!("the body is not JSON from byte {offset} on: {message}"))
-        }
+        NoTarget::Syntax { offset, message } => ApiError::not_json(offset, &message),
         NoTarget::Rules(findings) => ApiError::rules(findings),
     })?;
     // A name is judged by the workers, each time that they look it up.

@@ -106,8 +106,11 @@ async fn a_deploy_hook_tells_of_a_change_as_json_or_as_text() {
             "/at",
             "bad-change",
         ),
-        ("application/json", r#"{"service": "shop", "commit": "x", "color": 1}"#, 422, "", "bad_json"),
-        ("application/json", "{", 422, "", "bad_json"),
+        ("application/json", r#"{"service": "shop", "commit": "x", "color": 1}"#, 422, "/color", "bad_json"),
+        ("application/json", r#"{"service": "shop", "commit": 7}"#, 422, "/commit", "bad_json"),
+        ("application/json", r#"{"service": "shop"}"#, 422, "", "bad_json"),
+        ("application/json", "{", 400, "", "bad_json"),
+        ("application/json", r#"{"service": "shop", "commit": "x"} x"#, 400, "", "bad_json"),
         ("text/plain", "commit: x", 422, "", "bad-change"),
         ("text/plain", "commit: x\nAuthor: <a>\nDate: today\nService: shop", 422, "", "bad-date"),
     ] {

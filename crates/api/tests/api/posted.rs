@@ -30,7 +30,7 @@ async fn send(api: &TestApi, method: Method, path: &str, tag: Option<&str>, body
 const TARGETS: &str = "/api/v1/targets";
 
 fn home(interval: &str) -> String {
-    json!({"name": "home page", "key": "a/b", "url": "http://example.org/", "interval": interval, "method": "POST",
+    json!({"name": "home page", "key": "a/b", "url": "http://example.org/?v=1&token=canary-query", "interval": interval, "method": "POST",
            "headers": {"X-Key": "canary-header", "B": "2"}, "body": "canary-body", "service": "shop", "labels": {"team": "x"},
            "expect": {"body": {"contains": "ok"}}})
     .to_string()
@@ -60,6 +60,10 @@ async fn a_posted_target_is_made_once_and_then_replaced_only_by_another() {
     let secret = home("2s").replace("canary-header", "canary-other");
     assert_eq!(send(&api, Method::POST, TARGETS, None, &secret).await.tag.as_deref(), Some("\"3\""));
     let read = sent(api.get("/api/v1/targets/a%2Fb").await).await;
+    assert_eq!(read.body["url"], "http://example.org/?v=1&token=***");
+    let shown = home("2s").replace("canary-query", "***");
+    let refused = send(&api, Method::POST, TARGETS, None, &shown).await;
+    assert_eq!((refused.status, &refused.body["errors"][0]["pointer"]), (422, &json!("/url")));
     assert_eq!((read.tag.as_deref(), &read.body["version"]), (Some("\"3\""), &json!(3)));
     let endpoint: (String, String) = sqlx::query_as(
         "select s.name, e.verb from endpoint e join service s using (service_id) join target using (target_id) where key = 'a/b'",

@@ -112,6 +112,13 @@ async fn e05_a_field_that_is_missing_null_or_of_another_type_is_an_error_of_that
     ] {
         let (_, explanation) = rejected(&api, line).await;
         assert!(!explanation.is_empty(), "{line}");
+        let pointer = &post(&api, line.to_owned()).await.1["results"][0]["pointer"];
+        let place = match line {
+            r#"{"value": "1 GET / 200"}"# => json!("/type"),
+            _ if line.starts_with('{') => json!("/value"),
+            _ => Value::Null,
+        };
+        assert_eq!(pointer, &place, "{line}");
     }
     api.stop().await;
 }
@@ -204,6 +211,24 @@ async fn e13_e14_text_of_any_script_is_kept_as_it_is_and_stays_text() {
         assert_eq!(answer.status(), 201, "{author}");
         assert_eq!(answer.json::<Value>().await.unwrap()["author"], author);
     }
+    let text = "commit: a\u{7}bc\nAuthor: <e\u{1b}[31mve>\nDate: 2026-11-20 10:00:00\nService: shop";
+    let line = json!({"type": "change", "value": text}).to_string();
+    assert_eq!(post(&api, line).await.1["accepted"], 1);
+    let body = json!({"service": "shop", "commit": "a\0b\u{85}c", "author": "e\u{1b}[31mve\r\n"}).to_string();
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    assert_eq!(
+        request.header("content-type", "application/json").body(body).send().await.unwrap().status(),
+        422,
+        "U+0085 is white space"
+    );
+    let body = json!({"service": "shop", "commit": "a\0b\u{9c}c", "author": "e\u{1b}[31mve\r\n"}).to_string();
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    assert_eq!(request.header("content-type", "application/json").body(body).send().await.unwrap().status(), 201);
+    let kept = api.json("/api/v1/changes?limit=7").await;
+    let with_control: Vec<_> =
+        kept["changes"].as_array().unwrap().iter().filter(|change| change["author"] == "e[31mve").collect();
+    assert_eq!(with_control.len(), 2, "{kept}");
+    assert!(with_control.iter().all(|change| change["commit"] == "abc"), "{kept}");
     let long = json!({"service": "shop", "commit": "x".repeat(5_000)}).to_string();
     let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
     assert_eq!(request.header("content-type", "application/json").body(long).send().await.unwrap().status(), 422);

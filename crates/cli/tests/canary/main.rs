@@ -45,6 +45,7 @@ targets:
     headers: {{Authorization: 'Bearer {CANARY}', X-A: '${{TOKEN}}', X-B: '${{file:token}}'}}
     body: '{{\"password\": \"{CANARY}\", \"token\": \"${{TOKEN}}\"}}'
   - {{name: no such host, url: 'http://u:${{TOKEN}}@${{HOST}}:${{PORT}}/', interval: 1s}}
+  - {{name: query, url: 'http://127.0.0.1:1/?api_key={CANARY}&v=1&sig={CANARY}', interval: 1s}}
   - {{name: plain, url: 'http://{CANARY}:{CANARY}@127.0.0.1:1/', interval: 1s}}
 "
     )

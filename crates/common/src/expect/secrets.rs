@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::target::TargetSpec;
+use crate::url::is_secret_name;
 
 /// Shorter texts are no secret, and hiding them would hide everything.
 const SHORTEST: usize = 4;
@@ -46,8 +47,8 @@ impl Secrets {
             found.add(&both, SHORTEST);
         }
         let url = target.url.url();
-        for (_, value) in url.query_pairs() {
-            found.add(&value, SHORTEST_PIECE);
+        for (name, value) in url.query_pairs() {
+            found.add(&value, if is_secret_name(&name) { SHORTEST } else { SHORTEST_PIECE });
         }
         if target.url.has_secrets() {
             let host = url.host_str().into_iter();
@@ -135,14 +136,15 @@ mod tests {
                 header("Accept", "application/json"),
             ],
             body: Some(r#"{"user": "me", "deep": [{"token": "canary-three"}]}"#.to_owned()),
-            ..TargetSpec::new("a", TargetUrl::parse("http://joe:canary-4@a/?key=canary-five&v=2").unwrap())
+            ..TargetSpec::new("a", TargetUrl::parse("http://joe:canary-4@a/?key=canary-five&pwd=five5&v=2").unwrap())
         };
         let secrets = Secrets::of(&target);
         assert_eq!(format!("{secrets:?}").matches("canary").count(), 0);
         let seen = r#"Bearer canary-one"q, {"a": "canary-one\"q"}, session=canary-two, canary-three, canary-4,
-            joe:canary-4, Basic am9lOmNhbmFyeS00, canary-five, 9876, {"user": "me", "deep": [{"token": "canary-three"}]}"#;
+            joe:canary-4, Basic am9lOmNhbmFyeS00, canary-five, five5, 9876, {"user": "me", "deep": [{"token": "canary-three"}]}"#;
         let hidden = secrets.hide(seen);
         assert!(!hidden.contains("canary") && !hidden.contains("am9l") && !hidden.contains("9876"), "{hidden}");
+        assert!(!hidden.contains("five5"), "{hidden}");
         assert_eq!(secrets.hide("application/json is on, v=2, theme=dark"), "application/json is on, v=2, theme=dark");
     }
 

@@ -3,7 +3,7 @@
 //! | row | where, or why not |
 //! |---|---|
 //! | C02, C08 | also by a real user and in a real process, in `cli/tests/catalogue.rs` |
-//! | C28 | a file is trusted: its targets may be private. Those of the API: `common::address`, `api/tests/api/posted.rs` |
+//! | C28 | here for a file; for the API `common::address`, `api/tests/api/posted.rs` |
 //! | C33, C34 | `expect/tests.rs` |
 //! | C35, C37 | no windows of alerts and no thresholds: an objective has one window |
 //! | C38, C42 (groups, notifiers), C43 | maintenance, groups, notifiers and dependencies do not exist |
@@ -382,6 +382,15 @@ fn c24_a_password_in_a_url_is_accepted_with_a_warning_and_never_shown() {
 fn c27_an_address_in_an_unusual_form_is_shown_in_its_usual_one() {
     let list = list("- {name: a, url: 'http://0177.1/'}");
     assert_eq!(list.warnings, ["c.yaml:1:18: [0].url: is the address 127.0.0.1"]);
+}
+
+#[test]
+fn c28_where_a_cloud_gives_away_credentials_is_never_asked_and_a_file_may_name_private_addresses() {
+    for host in ["169.254.169.254", "0xA9FEA9FE", "[fd00:ec2::254]", "168.63.129.16"] {
+        let found = errors(&format!("- {{name: a, url: 'http://{host}/latest'}}"));
+        assert!(found.len() == 1 && found[0].contains("never probed"), "{host}: {found:?}");
+    }
+    list("- {name: a, url: 'http://10.0.0.1/'}\n- {name: b, url: 'http://localhost/'}");
 }
 
 #[test]

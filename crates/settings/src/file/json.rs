@@ -46,13 +46,18 @@ pub fn target_of_json(text: &[u8], key: Option<&str>, defaults: &Defaults) -> Re
         }
         let url = entries.iter().find(|entry| entry.key.as_deref() == Some("url"));
         if let Some(Value::Scalar(text, _)) = url.map(|entry| &entry.value.value)
-            && TargetUrl::parse(text).is_ok_and(|url| url.credentials().is_some())
+            && let Ok(url) = TargetUrl::parse(text)
         {
-            report.error(
-                Place::default(),
-                &path.field("url"),
-                "holds a user and password (not shown): send them as Authorization in `headers`",
-            );
+            let path = path.field("url");
+            if url.credentials().is_some() {
+                let rule = "holds a user and password (not shown): send them as Authorization in `headers`";
+                report.error(Place::default(), &path, rule);
+            }
+            if url.has_placeholder() {
+                let rule =
+                    "has *** where answers hide a secret: send the secret itself again, or leave the target alone";
+                report.error(Place::default(), &path, rule);
+            }
         }
     }
     let target = target::target(&root, path, defaults, &mut report);
@@ -89,13 +94,19 @@ fn refuse_nul(node: &Node, path: &Path, report: &mut Report) {
 
 fn parse(text: &[u8]) -> Result<Node, NoTarget> {
     serde_json::from_slice(text).map_err(|error| {
-        // The parser tells lines and columns, the latter in bytes from 1.
-        let before = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
-        let offset = before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
-        let message = error.to_string();
-        let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
-        NoTarget::Syntax { offset: offset.min(text.len()), message: message.to_owned() }
+        let (offset, message) = place_in_json(text, &error);
+        NoTarget::Syntax { offset, message }
     })
+}
+
+/// The byte of a JSON text at which reading it ended, from 0, and why, without that place.
+pub fn place_in_json(text: &[u8], error: &serde_json::Error) -> (usize, String) {
+    // The parser tells lines and columns, the latter in bytes from 1.
+    let before = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    let offset = before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+    let message = error.to_string();
+    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
+    (offset.min(text.len()), message.to_owned())
 }
 
 impl Node {
@@ -219,6 +230,14 @@ mod tests {
         assert_eq!(found[1].1, "unknown field; did you mean `interval`?");
         assert!(!format!("{found:?}").contains("cret"), "{found:?}");
         assert_eq!(findings("[]")[0].0, "", "the whole of it");
+    }
+
+    #[test]
+    fn a_placeholder_that_answers_show_is_not_taken_for_the_secret() {
+        let found = findings(r#"{"name": "a", "url": "https://a/?v=***&token=***"}"#);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].0 == "/url" && found[0].1.contains("***"), "{found:?}");
+        assert!(read(r#"{"name": "a", "url": "https://a/?v=***&token=s3cret"}"#).is_ok());
     }
 
     #[test]

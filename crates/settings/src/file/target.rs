@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{Connection, Expectation, Interval, Method, Source, StatusRange, TargetSpec, TargetUrl, UrlError};
+use common::{
+    Connection, Expectation, Interval, Method, Reach, Source, StatusRange, TargetSpec, TargetUrl, UrlError,
+    is_secret_name,
+};
 
 use super::fields::{Fields, quoted, secret_text};
 use super::report::{Path, Report};
@@ -163,12 +166,30 @@ fn url(fields: &Fields, node: &Node, report: &mut Report) -> Option<TargetUrl> {
         }),
     };
     let url = url.ok()?;
+    if let Err(denied) = Reach::Any.allows_url(url.url()) {
+        if node.template.is_none() {
+            report.error(node.at, &path, denied);
+        } else {
+            let rule = "the value (not shown) is where a cloud machine gets its credentials: it is never probed";
+            report.error(node.at, &path, rule);
+        }
+    }
     if url.credentials().is_some() && node.template.is_none() {
         report.warning(
             node.at,
             &path,
             "holds a user and password: they are sent as Authorization and never shown, \
              but `headers:` is a better place",
+        );
+    }
+    if node.template.is_none()
+        && url.url().query_pairs().any(|(name, value)| is_secret_name(&name) && !value.is_empty())
+    {
+        report.warning(
+            node.at,
+            &path,
+            "holds a secret in its query: it is sent and never shown, but a ${VARIABLE} or ${file:PATH} keeps it out \
+             of this file",
         );
     }
     if let Some(address) = urls::canonical_address(&url).filter(|_| node.template.is_none()) {
