@@ -52,7 +52,10 @@ pub(crate) const ALL: &[Row] = &[
     row("F11", "Five workers; again and again one is killed, and one stopped for longer than its leases and waked"),
     row("F12", "The schema grows under load, a migration is killed and begun again, and programs older than it go on"),
     row("F13", "Every packet of the worker to the world is dropped"),
-    row("F14", "The name server says that names do not exist, then nothing at all"),
+    row(
+        "F14",
+        "The name server says that names do not exist, then that none does, then that it failed, then nothing at all",
+    ),
     row("F15", "A hundred descriptors, and targets that would take more"),
     row("F16", "Two thousand targets accept and never answer"),
     row("F18", "Targets that answer with bombs, endless heads and bodies, and garbage"),

@@ -1,5 +1,6 @@
 //! What is printed, and what is written for those who do not run it.
 
+use std::process::Command;
 use std::time::Duration;
 
 use comfy_table::Table;
@@ -44,6 +45,10 @@ impl RowResult {
         }
     }
 }
+
+/// How far the rows go, where one could go on for longer.
+const SHORTENED: &str = "F1 ends after 20 kills, F9 after 30 s of silence, F15 has 300 targets for its hundred\n\
+     descriptors, and F21 stops the worker 11 times.";
 
 const HEAD: [&str; 13] = [
     "row",
@@ -130,7 +135,11 @@ pub(crate) fn markdown(results: &[RowResult], seed: u64) -> String {
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let build = if cfg!(debug_assertions) { ", built without optimisation" } else { "" };
-    page.push_str(&format!("Seed {seed}, {cores} cores{build}.\n\n"));
+    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
+    let commit = commit.ok().filter(|output| output.status.success());
+    let commit =
+        commit.map_or_else(|| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    page.push_str(&format!("Seed {seed}, {cores} cores{build}, commit {commit}. {SHORTENED}\n\n"));
     page.push_str(&text(results));
     page.push_str("\n\n");
     for result in results {

@@ -161,7 +161,16 @@ pub async fn account(
     }
     if lost > 0 {
         stats.add_missed(lost.unsigned_abs());
-        info!(slots = lost, "nobody watched since {}; recorded as missed", micros_to_utc(from_us));
+        let since = micros_to_utc(from_us);
+        match intake.spool_depth() {
+            0 => info!(slots = lost, "nobody watched since {since}; recorded as missed"),
+            waiting => {
+                info!(
+                    slots = lost,
+                    waiting, "nobody watched since {since}, but for what waits on disk; recorded as missed"
+                );
+            }
+        }
     }
     Ok(())
 }

@@ -91,7 +91,9 @@ pub(super) async fn cut(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 
 const WELL: u8 = 0;
 const NO_SUCH_NAME: u8 = 1;
-const SILENT: u8 = 2;
+const NOTHING_EXISTS: u8 = 2;
+const FAILS: u8 = 3;
+const SILENT: u8 = 4;
 
 /// Names below `even.test` and `odd.test` are this machine; `mood` says what becomes of the even ones, or all.
 async fn answer_names(socket: UdpSocket, mood: Arc<AtomicU8>) {
@@ -104,14 +106,23 @@ async fn answer_names(socket: UdpSocket, mood: Arc<AtomicU8>) {
         }
         let text = String::from_utf8_lossy(&question[12..end]).to_lowercase();
         let is_v4 = question[end - 4..end - 2] == [0, 1];
-        let is_known = text.contains("even") && mood != NO_SUCH_NAME || text.contains("odd");
+        let is_root = question[12] == 0 && question[end - 4..end - 2] == [0, 2];
+        let is_known = is_root || text.contains("even") && mood != NO_SUCH_NAME || text.contains("odd");
         let mut answer = question[..end].to_vec();
-        // An answer, recursion available; 3 is NXDOMAIN.
+        // An answer, recursion available; 2 is SERVFAIL and 3 NXDOMAIN.
         answer[2] |= 0x80;
-        answer[3] = if is_known { 0x80 } else { 0x83 };
-        let count = u8::from(is_known && is_v4);
+        answer[3] = match mood {
+            FAILS => 0x82,
+            NOTHING_EXISTS => 0x83,
+            _ if is_known => 0x80,
+            _ => 0x83,
+        };
+        let count = u8::from(answer[3] == 0x80 && (is_root || is_v4));
         answer[6..12].copy_from_slice(&[0, count, 0, 0, 0, 0]);
-        if count == 1 {
+        if count == 1 && is_root {
+            // The root again, and the root as its own server, for a second.
+            answer.extend([0, 0, 2, 0, 1, 0, 0, 0, 1, 0, 1, 0]);
+        } else if count == 1 {
             // The name again, an address, for a second.
             answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 1, 0, 4, 127, 0, 0, 1]);
         }
@@ -140,8 +151,12 @@ pub(super) async fn names(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 
     // Names that do not exist are the targets' own fault.
     let (even_from, even_to) = phase(&mut ground, &worker, &mood, NO_SUCH_NAME, 8).await;
-    // A name server that is gone is nobody's but ours.
-    let (all_from, all_to) = phase(&mut ground, &worker, &mood, SILENT, 12).await;
+    // A name server that knows nothing any more, fails or is gone is nobody's but ours.
+    let (all_from, _) = phase(&mut ground, &worker, &mood, NOTHING_EXISTS, 12).await;
+    ground.rounds(2, &worker).await?;
+    phase(&mut ground, &worker, &mood, FAILS, 12).await;
+    ground.rounds(2, &worker).await?;
+    let (_, all_to) = phase(&mut ground, &worker, &mood, SILENT, 12).await;
     ground.rounds(2, &worker).await?;
     let log = worker.log();
     // These were down indeed, in the first of the two.
@@ -169,9 +184,10 @@ pub(super) async fn names(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     outcome.must("nobody is blamed for our name server", ours == 0);
     outcome.figures.blame += usize::try_from(ours).unwrap_or(usize::MAX);
     let notices = log.lines().filter(|line| line.contains("monitor offline")).count();
-    outcome.must("one notice", notices == 1);
-    outcome.note =
-        format!("{named} checks down by dns for want of a name, {notices} notice while the name server was gone.");
+    outcome.must("one notice each time", notices == 3);
+    outcome.note = format!(
+        "{named} checks down by dns for want of a name, {notices} notices while the name server denied everything, failed and was gone."
+    );
     Ok(outcome)
 }
 
