@@ -5,8 +5,8 @@
 //! comes late replaces a `missed` or `unknown` row of its slot, never another
 //! verdict, and the roll-ups follow by the difference.
 
-mod copy;
 mod rollups;
+mod rows;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -97,7 +97,7 @@ fn is_known_row(error: &sqlx::Error) -> bool {
 async fn write_new(connection: &mut PgConnection, worker_id: &str, batch: &[&Check]) -> Result<Written, StoreError> {
     let mut transaction = connection.begin().await?;
     let batch_id = begin_batch(&mut transaction, worker_id, batch).await?;
-    copy::insert(&mut transaction, batch_id, batch).await?;
+    rows::insert(&mut transaction, batch_id, batch).await?;
     let mut rollups = Rollups::default();
     batch.iter().for_each(|check| rollups.add(check));
     rollups.save(&mut transaction).await?;

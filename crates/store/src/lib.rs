@@ -5,6 +5,7 @@ pub mod batches;
 mod bind;
 pub mod checks;
 pub mod configured;
+mod copy;
 pub mod cursors;
 pub mod days;
 pub mod doorbell;

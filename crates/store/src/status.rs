@@ -5,11 +5,13 @@
 //! started, which may lie a little after its slot, so [`InStartOrder`] holds rows
 //! back until no earlier start can follow.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use common::TargetId;
+use common::target::micros_to_utc;
 use sqlx::PgConnection;
 
 use crate::StoreError;
+use crate::copy::{self, EPOCH_US, Rows, fixed};
 
 /// Rows a page holds.
 pub const PAGE: i64 = 10_000;
@@ -90,48 +92,54 @@ pub async fn page(
     filter: &Filter,
     position: Position,
 ) -> Result<Vec<StatusRow>, StoreError> {
-    // Index: check_result_time; check_result_pkey for a single target. A page comes as one row of
-    // columns: ten thousand rows of their own cost both sides more than all that is in them.
-    let columns = sqlx::query!(
-        r#"select array_agg(slot_at) as slots, array_agg(started_at) as starts, array_agg(target_id) as targets,
-                  array_agg(outcome <> 'down') as oks, array_agg(code) as "codes: Vec<Option<i16>>",
-                  array_agg(coalesce(elapsed_us, 0)) as elapsed
-           from (
-               select slot_at, started_at, target_id, outcome, code, elapsed_us
+    // Index: check_result_time; check_result_pkey for a single target. Not a checked query, because `COPY` is
+    // none, and takes no parameters: what is filled in are numbers, moments and words of ours.
+    let Position { slot_at, target_id } = position;
+    let mut narrowed = String::new();
+    if let Some(targets) = &filter.targets {
+        let targets = targets.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
+        narrowed += &format!(" and target_id = any('{{{targets}}}'::int4[])");
+    }
+    if let Some(since) = filter.since {
+        narrowed += &format!(" and started_at >= {}", literal(since));
+    }
+    if let Some(until) = filter.until.map(literal) {
+        narrowed += &format!(" and slot_at < {until} and started_at < {until}");
+    }
+    if let Some(outcome) = filter.outcome {
+        narrowed += &format!(" and outcome = '{outcome}'");
+    }
+    let statement = format!(
+        "copy (select slot_at, started_at, target_id, outcome <> 'down', code, coalesce(elapsed_us, 0)
                from check_result
-               where (slot_at, target_id) > ($1, $2)
-                 and outcome <= 'down'
-                 and started_at is not null
-                 and ($3::int4[] is null or target_id = any($3))
-                 and ($4::timestamptz is null or started_at >= $4)
-                 and ($5::timestamptz is null or (slot_at < $5 and started_at < $5))
-                 and ($6::text is null or outcome = $6::outcome)
-               order by slot_at, target_id
-               limit $7
-           ) page"#,
-        position.slot_at,
-        position.target_id.0,
-        filter.targets.as_deref(),
-        filter.since,
-        filter.until,
-        filter.outcome,
-        PAGE,
-    )
-    .fetch_one(connection)
-    .await?;
-    // Without a row there are no columns.
-    let numbers = columns.targets.unwrap_or_default().into_iter().zip(columns.elapsed.unwrap_or_default());
-    let moments = columns.slots.unwrap_or_default().into_iter().zip(columns.starts.unwrap_or_default());
-    let outcomes = columns.oks.unwrap_or_default().into_iter().zip(columns.codes.unwrap_or_default());
-    let row = |(((slot_at, started_at), (target_id, elapsed_us)), (ok, code))| StatusRow {
-        started_at,
-        target_id: TargetId(target_id),
-        slot_at,
-        ok,
-        code,
-        elapsed_us,
-    };
-    Ok(moments.zip(numbers).zip(outcomes).map(row).collect())
+               where (slot_at, target_id) > ({}, {}) and outcome <= 'down' and started_at is not null{narrowed}
+               order by slot_at, target_id limit {PAGE}) to stdout (format binary)",
+        literal(slot_at),
+        target_id.0,
+    );
+    let data = copy::read(connection, &statement, ROW_BYTES * PAGE as usize).await?;
+    let mut rows = Rows::of(&data)?;
+    let mut page = Vec::with_capacity(data.len() / ROW_BYTES);
+    while let Some([slot_at, started_at, target_id, ok, code, elapsed_us]) = rows.next()? {
+        let moment = |field| Ok::<_, StoreError>(micros_to_utc(i64::from_be_bytes(fixed(field)?) + EPOCH_US));
+        page.push(StatusRow {
+            started_at: moment(started_at)?,
+            target_id: TargetId(i32::from_be_bytes(fixed(target_id)?)),
+            slot_at: moment(slot_at)?,
+            ok: fixed(ok)? != [0],
+            code: code.map(|code| fixed(Some(code)).map(i16::from_be_bytes)).transpose()?,
+            elapsed_us: i32::from_be_bytes(fixed(elapsed_us)?),
+        });
+    }
+    Ok(page)
+}
+
+/// Bytes of a row on its way, about.
+const ROW_BYTES: usize = 64;
+
+/// A moment, to the microsecond, as Postgres reads it in every setting.
+fn literal(moment: DateTime<Utc>) -> String {
+    format!("'{}'::timestamptz", moment.to_rfc3339_opts(SecondsFormat::Micros, true))
 }
 
 /// Where the newest `count` rows begin, so that pages from there hold just those.

@@ -1,12 +1,10 @@
-//! Rows of checks in the binary form of `COPY`, which costs a fraction of an `insert`.
+//! Rows of checks on their way into their table.
 
 use common::Check;
 use sqlx::PgConnection;
 
 use crate::StoreError;
-
-/// Microseconds from the Unix epoch to that of Postgres, 1 January 2000.
-const EPOCH_US: i64 = 946_684_800_000_000;
+use crate::copy::{END, EPOCH_US, HEAD};
 
 /// Not a checked query, because `COPY` is none; the order is that of [`encode`].
 const STATEMENT: &str = "copy check_result (slot_at, started_at, batch_id, target_id, elapsed_us, dns_us, connect_us, \
@@ -26,12 +24,9 @@ pub(super) async fn insert(connection: &mut PgConnection, batch_id: i64, checks:
     Ok(())
 }
 
-/// Source: the manual of PostgreSQL, `COPY`, "Binary Format".
 fn encode(batch_id: i64, checks: &[&Check]) -> Vec<u8> {
     let mut data = Vec::with_capacity(checks.len() * ROW + 32);
-    // Signature, no flags, no extension.
-    data.extend_from_slice(b"PGCOPY\n\xff\r\n\0");
-    data.extend_from_slice(&[0; 8]);
+    data.extend_from_slice(&HEAD);
     let mut row = Row(data);
     for check in checks {
         row.0.extend_from_slice(&FIELDS.to_be_bytes());
@@ -48,7 +43,7 @@ fn encode(batch_id: i64, checks: &[&Check]) -> Vec<u8> {
         row.optional(check.code.and_then(|code| i16::try_from(code).ok()).map(i16::to_be_bytes).as_ref());
         row.optional(check.detail.as_deref().map(str::as_bytes));
     }
-    row.0.extend_from_slice(&(-1_i16).to_be_bytes());
+    row.0.extend_from_slice(&END.to_be_bytes());
     row.0
 }
 
