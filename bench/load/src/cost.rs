@@ -18,13 +18,16 @@ use crate::target::Target;
 const BARE: Duration = Duration::from_millis(1500);
 const WINDOW: Duration = Duration::from_secs(3);
 
+/// What a worker has to do once, such as opening connections that are kept, is done by then.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// Targets of the pair of Prometheus and `blackbox_exporter`: what they can do on one core.
 const PAIR_TARGETS: usize = 250;
 
 /// Measures a worker on targets that answer at once, a second each.
 async fn worker(lab: &mut Lab, load: Load) -> anyhow::Result<Measured> {
     let worker = lab.start(load).await?;
-    sleep(Duration::from_secs(2)).await;
+    sleep(SETTLED).await;
     let measured = lab.measure(&worker, WINDOW).await?;
     let accounted = lab.discard(worker).await?;
     let without_verdict = accounted.unaccounted.abs() + accounted.missed + accounted.unknown;

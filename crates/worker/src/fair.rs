@@ -9,13 +9,13 @@
 mod pulse;
 mod reach;
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::{Cause, Outcome};
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
+use url::{Host, Url};
 
 use crate::probe::{Prepared, Probe, Probed};
 use crate::stats::Stats;
@@ -93,7 +93,7 @@ impl<P: Probe, R: Reach> Fair<P, R> {
             let detail = format!("we stood still for {} ms of it", stalled.as_millis());
             return unknown(probed, detail);
         }
-        if !probed.outcome.is_verdict() || is_loopback(target.host_port()) {
+        if !probed.outcome.is_verdict() || is_loopback(&target.url) {
             return probed;
         }
         if probed.code.is_some() || probed.phases.connect_us.is_some() {
@@ -219,9 +219,13 @@ fn unknown(probed: Probed, reason: String) -> Probed {
 }
 
 /// What is on this machine needs no network.
-fn is_loopback(host_port: &str) -> bool {
-    let host = host_port.rsplit_once(':').map_or(host_port, |(host, _)| host).trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
 }
 
 #[cfg(test)]
