@@ -30,8 +30,8 @@ use crate::routes::{self, Described, Routes};
     info(
         title = "lookout",
         description = "What lookout saw of the URLs and APIs it watches.\n\n\
-            What answers GET answers HEAD. A path with parameters answers one that is unknown or there twice with an \
-            error that names it. \
+            What answers GET answers HEAD. A parameter that a path does not have, or that is there twice, is an error that names \
+            it, except where only the health of a process is asked for. Who accepts no type that there is gets 406. \
             Moments are RFC 3339 in UTC; durations in parameters are `30s`, `5m` or `24h`, a bare number is seconds. \
             Every answer has the header `x-request-id`. Errors are `application/problem+json` (RFC 9457). \
             Without Postgres the answer is 503 with `Retry-After`, within a second.",

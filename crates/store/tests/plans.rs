@@ -4,7 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -127,6 +127,8 @@ struct Reader {
     /// Statements that did: what, how planned, which tables.
     found: Vec<(String, &'static str, Vec<String>)>,
     planned: &'static str,
+    /// Indexes that any of them read.
+    used: BTreeSet<String>,
 }
 
 impl Reader {
@@ -153,7 +155,7 @@ impl Reader {
         .fetch_all(&db.pool)
         .await
         .unwrap();
-        Self { connection, plans, big, found: Vec::new(), planned: "" }
+        Self { connection, plans, big, found: Vec::new(), planned: "", used: BTreeSet::new() }
     }
 
     async fn plan_by(&mut self, mode: &'static str) {
@@ -172,13 +174,33 @@ impl Reader {
         for plan in plans {
             // What was really done, and not only meant to be.
             assert!(plan["Plan"]["Actual Rows"].is_number() && plan["Plan"]["Shared Hit Blocks"].is_number(), "{plan}");
-            let mut tables = Vec::new();
+            let (mut tables, mut indexes) = (Vec::new(), Vec::new());
             scanned(&plan["Plan"], &mut tables);
+            used(&plan["Plan"], &mut indexes);
+            self.used.extend(indexes.into_iter().filter_map(|used| Some(used.rsplit_once(" of ")?.1.to_owned())));
             tables.retain(|table| self.big.contains(table));
             if !tables.is_empty() {
                 self.found.push((what.to_owned(), self.planned, tables));
             }
         }
+    }
+
+    /// Indexes of the tables that grow without end which no statement read so far: of partitions, the index that theirs
+    /// belong to. Those that keep rows apart are needed for that, and a BRIN costs next to nothing: after midnight, when a day
+    /// has few rows, nobody reads it.
+    async fn unused(&mut self) -> BTreeSet<String> {
+        let indexes: Vec<(String, String)> = sqlx::query_as(
+            "select i.relname::text, coalesce(parent.relname, i.relname)::text
+             from pg_index join pg_class i on i.oid = indexrelid join pg_class t on t.oid = indrelid
+                  left join pg_inherits h on h.inhrelid = i.oid left join pg_class parent on parent.oid = h.inhparent
+             where not indisunique and i.relkind = 'i' and i.relam <> (select oid from pg_am where amname = 'brin') and t.relname ~ '^(check_result|rollup_minute|incident|batch)'",
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .unwrap();
+        let used: BTreeSet<_> =
+            indexes.iter().filter(|(name, _)| self.used.contains(name)).map(|(_, of)| of.clone()).collect();
+        indexes.into_iter().map(|(_, of)| of).filter(|of| !used.contains(of)).collect()
     }
 
     /// What the api asks for about a stretch of time.
@@ -292,6 +314,9 @@ impl Reader {
         let of_service = Wanted { service: Some("shop"), ..hour };
         incidents::list(&mut self.connection, of_service, 100_001).await.unwrap();
         self.judge("all incidents of a service in an hour");
+        let days = (now - TimeDelta::days(DAYS)).date_naive();
+        assert!(!days::incidents(&mut self.connection, &[7], days, now).await.unwrap().is_empty());
+        self.judge("days of a target with incidents");
         incidents::failures(&mut self.connection, &newest[50], TimeDelta::minutes(5), 50).await.unwrap();
         self.judge("what failed around an incident");
         assert_eq!(incidents::open(&mut self.connection, None).await.unwrap().len(), 90);
@@ -351,6 +376,10 @@ async fn no_statement_on_a_hot_path_reads_a_day_from_end_to_end() {
     reader.read_windows(now).await;
     reader.write_all(now).await;
     assert!(reader.found.is_empty(), "{:#?}", reader.found);
+    // What no statement reads only makes writing dearer.
+    assert_eq!(reader.unused().await, BTreeSet::new());
+    sqlx::query("create index check_result_code on check_result (code)").execute(&db.pool).await.unwrap();
+    assert_eq!(reader.unused().await, BTreeSet::from(["check_result_code".to_owned()]));
 
     // Without its index it does, and we notice.
     sqlx::query("drop index check_result_time").execute(&db.pool).await.unwrap();
