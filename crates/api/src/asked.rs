@@ -3,7 +3,7 @@
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
-use actix_web::http::header::{Accept, CONTENT_TYPE, Header, QualityItem};
+use actix_web::http::header::{Accept, CONTENT_TYPE, Header, Quality, QualityItem};
 use actix_web::middleware::Next;
 use actix_web::mime::{self, Mime};
 use actix_web::web::Query;
@@ -43,11 +43,15 @@ pub(crate) async fn acceptable(
     }
 }
 
-/// Whether one of the ranges holds the type (RFC 9110, 12.5.1); parameters such as a version are left out of it.
+/// Whether the type is wanted: the narrowest range that holds it says so (RFC 9110, 12.5.1). Parameters such as a version
+/// are left out of it.
 fn takes(accepted: &[QualityItem<Mime>], given: &Mime) -> bool {
-    let holds = |range: &Mime| {
-        (range.type_() == mime::STAR || range.type_() == given.type_())
-            && (range.subtype() == mime::STAR || range.subtype() == given.subtype())
+    let width = |range: &Mime| match (range.type_(), range.subtype()) {
+        (kind, of) if kind == given.type_() && of == given.subtype() => Some(0),
+        (kind, mime::STAR) if kind == given.type_() => Some(1),
+        (mime::STAR, mime::STAR) => Some(2),
+        _ => None,
     };
-    accepted.iter().any(|wanted| wanted.quality > actix_web::http::header::Quality::ZERO && holds(&wanted.item))
+    let widths = accepted.iter().filter_map(|wanted| Some((width(&wanted.item)?, wanted.quality)));
+    widths.min_by_key(|(width, _)| *width).is_some_and(|(_, quality)| quality > Quality::ZERO)
 }

@@ -339,10 +339,10 @@ pub(crate) fn rolled_up(
     start: Source,
     fine: Source,
 ) -> Vec<Segment> {
-    let hours_end = floor(hours_until.unwrap_or(from).min(to), Source::Hour);
-    if start == fine || hours_end <= floor(from, start) {
+    let hours_end = hours_until.map(|until| floor(until.min(to), Source::Hour));
+    let Some(hours_end) = hours_end.filter(|end| start != fine && *end > floor(from, start)) else {
         return vec![Segment { source: fine, from: floor(from, fine), to }];
-    }
+    };
     let mut segments = Vec::new();
     let mut at = floor(from, start);
     if start == Source::Day && floor(hours_end, Source::Day) > at {
@@ -401,5 +401,9 @@ mod tests {
         assert_eq!(sources(&fleet, TimeDelta::seconds(5)), [Source::Rows]);
         assert_eq!(sources(&fleet, TimeDelta::minutes(5)), [Source::Second]);
         assert_eq!(sources(&fleet, TimeDelta::days(30)), [Source::Hour, Source::Second]);
+        // Before the first roll-up, whatever the hour of the day.
+        let to = at("2026-11-21T12:34:56Z");
+        let nothing = rolled_up(to - TimeDelta::days(400), to, None, Source::Day, Source::Minute);
+        assert_eq!(nothing.iter().map(|segment| segment.source).collect::<Vec<_>>(), [Source::Minute]);
     }
 }

@@ -165,10 +165,10 @@ impl Post {
     }
 }
 
-/// What the body is said to be, without parameters.
-pub(crate) fn media_type(request: &HttpRequest) -> &str {
+/// What the body is said to be, in lower case and without parameters.
+pub(crate) fn media_type(request: &HttpRequest) -> String {
     let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    said.split(';').next().unwrap_or_default().trim()
+    said.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Reads a JSON body.
@@ -176,6 +176,11 @@ pub(crate) fn media_type(request: &HttpRequest) -> &str {
 /// # Errors
 /// The byte from which on it is not JSON, or the field that is not one of those it may have.
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // A list of the fields in their order would be read, too.
+    if body.trim_ascii_start().starts_with(b"[") {
+        let message = "expected an object, found a list".to_owned();
+        return Err(ApiError::Body { pointer: String::new(), code: "bad_json", message });
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let fields = error.path().iter().filter_map(|segment| match segment {

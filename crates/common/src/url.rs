@@ -108,7 +108,7 @@ impl TargetUrl {
             }
         }
         let mut credentials = None;
-        let mut written = mask_parameters(text);
+        let mut written = mask_parameters(text, str::is_empty);
         if authority.contains('@') {
             credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
             // Nothing before the path is masked, so it ends where it did.
@@ -126,7 +126,12 @@ impl TargetUrl {
     /// As [`TargetUrl::parse`]; the error may repeat a piece of `text`.
     pub fn parse_with_secrets(text: &str, shown: &str) -> Result<Self, UrlError> {
         let url = Self::parse(text)?;
-        Ok(Self { written: mask_parameters(shown), has_secrets: true, secret: Some(text.to_owned()), ..url })
+        Ok(Self {
+            written: mask_parameters(shown, is_reference),
+            has_secrets: true,
+            secret: Some(text.to_owned()),
+            ..url
+        })
     }
 
     /// Whether it was made by [`TargetUrl::parse_with_secrets`], so that any part of it may be secret.
@@ -152,7 +157,22 @@ impl TargetUrl {
     /// Whether a parameter that names a secret has the `***` that people see as its value: somebody
     /// took what they were shown for the URL.
     pub fn has_placeholder(&self) -> bool {
-        self.url.query_pairs().any(|(name, value)| is_secret_name(&name) && value == PLACEHOLDER)
+        let mut found = false;
+        mask_parameters(self.whole(), |value| {
+            found |= value == PLACEHOLDER;
+            true
+        });
+        found
+    }
+
+    /// Whether there is a parameter that names a secret, so that people see `***` instead of its value.
+    pub fn hides_parameter(&self) -> bool {
+        let mut found = false;
+        mask_parameters(self.whole(), |value| {
+            found |= !value.is_empty();
+            true
+        });
+        found
     }
 
     /// User and password from the URL, to be sent as basic authorization.
@@ -192,38 +212,53 @@ impl fmt::Debug for TargetUrl {
 /// Stands for the value of a parameter that is secret.
 const PLACEHOLDER: &str = "***";
 
-/// The text of a URL with `***` for the value of each parameter that names a secret, in its query
-/// and behind its `#`. A `${…}` is a placeholder already.
-fn mask_parameters(text: &str) -> String {
+/// The text of a URL with `***` for the value of each parameter that names a secret, in its query and behind its `#`;
+/// also of one within the value of another, as in `to=http://a/?token=b`. Values that `is_open` says so of stay.
+fn mask_parameters(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String {
     let Some(start) = text.find(['?', '#']) else { return text.to_owned() };
     let mut masked = text[..start].to_owned();
-    for pair in text[start..].split_inclusive(['?', '#', '&', ';']) {
-        let (pair, end) = match pair.char_indices().next_back() {
-            Some((at, '?' | '#' | '&' | ';')) => pair.split_at(at),
-            _ => (pair, ""),
+    for piece in text[start..].split_inclusive(['&', '#']) {
+        let (mut rest, end) = match piece.char_indices().next_back() {
+            Some((at, '&' | '#')) => piece.split_at(at),
+            _ => (piece, ""),
         };
-        let is_open =
-            |value: &str| value.is_empty() || value.starts_with("${") && value.find('}') == Some(value.len() - 1);
-        match pair.split_once('=') {
-            Some((name, value)) if !is_open(value) && is_secret_name(&percent_decode(name)) => {
-                masked.extend([name, "=", PLACEHOLDER, end]);
+        loop {
+            // What stands before the `=` may begin behind a separator: the text of a query begins with one.
+            let next = rest.find(['?', ';', '=']).unwrap_or(rest.len());
+            match rest[next..].strip_prefix('=') {
+                Some(value) if is_secret_name(&percent_decode(&rest[..next])) && !is_open(value) => {
+                    masked.extend([&rest[..next], "=", PLACEHOLDER]);
+                    break;
+                }
+                _ if next == rest.len() => {
+                    masked.push_str(rest);
+                    break;
+                }
+                _ => {
+                    masked.push_str(&rest[..=next]);
+                    rest = &rest[next + 1..];
+                }
             }
-            _ => masked.extend([pair, end]),
         }
+        masked.push_str(end);
     }
     masked
 }
 
+/// A `${…}` that is filled in later says nothing.
+fn is_reference(value: &str) -> bool {
+    value.is_empty() || value.starts_with("${") && value.find('}') == Some(value.len() - 1)
+}
+
 /// Whether what goes by this name, a parameter of a URL or a field, is a secret: `token`, `api_key`, `X-Signature`.
 pub fn is_secret_name(name: &str) -> bool {
-    const WHOLE: [&str; 7] = ["auth", "jwt", "key", "pass", "pwd", "sid", "sig"];
-    const PARTS: [&str; 14] = [
-        "access_key",
+    const WHOLE: [&str; 9] = ["auth", "bearer", "hmac", "jwt", "key", "pass", "pwd", "sid", "sig"];
+    const ENDS: [&str; 8] = ["-key", "_key", "authkey", "-pass", "_pass", "-pwd", "_pwd", "-sig"];
+    const PARTS: [&str; 11] = [
         "accesskey",
-        "api-key",
-        "api_key",
         "apikey",
         "credential",
+        "passcode",
         "passphrase",
         "passwd",
         "password",
@@ -231,10 +266,14 @@ pub fn is_secret_name(name: &str) -> bool {
         "secret",
         "session",
         "signature",
-        "token",
     ];
     let name = name.to_lowercase();
-    WHOLE.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
+    // One of a list, as in `key[0]`.
+    let name = name.split('[').next().unwrap_or_default();
+    WHOLE.contains(&name)
+        || name.contains("token")
+        || ENDS.iter().any(|end| name.ends_with(end))
+        || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Undoes percent-encoding in user info; bytes that are not UTF-8 are replaced.
@@ -286,6 +325,14 @@ mod tests {
                 "https://a/x;v=1?to%6ben=***&sig=***&key=#access_token=***",
             ),
             ("https://me:s3cret@a?password=s3cret", "https://a?password=***"),
+            ("https://a/?token=s3c?ret&b=1", "https://a/?token=***&b=1"),
+            ("https://a/?password=s3c;s3cret=1#top", "https://a/?password=***#top"),
+            ("https://a/?to=http://b/?v=1;token=s3c;ret&c", "https://a/?to=http://b/?v=1;token=***&c"),
+            (
+                "https://a/?auth_key=s3c&Key[0]=s3c&access-key=s3c&Ocp-Apim-Subscription-Key=s3c&hmac=s3c",
+                "https://a/?auth_key=***&Key[0]=***&access-key=***&Ocp-Apim-Subscription-Key=***&hmac=***",
+            ),
+            ("https://a/?token=${s3c}", "https://a/?token=***"),
             ("https://a/token=1/?author=me&monkey=2&tokens", "https://a/token=1/?author=me&monkey=2&tokens"),
         ];
         for (text, shown) in cases {
@@ -298,7 +345,15 @@ mod tests {
         let url = TargetUrl::parse("https://a/?token=s3cret").unwrap();
         assert_eq!(url.url().as_str(), "https://a/?token=s3cret");
         assert_ne!(url, TargetUrl::parse("https://a/?token=other").unwrap());
-        assert!(TargetUrl::parse(url.as_written()).unwrap().has_placeholder());
+        for shown in [
+            url.as_written(),
+            "https://a/?a=1;sig=***",
+            "https://a/?to=http://x/?token=***",
+            "https://a/#access_token=***",
+        ] {
+            assert!(TargetUrl::parse(shown).unwrap().has_placeholder(), "{shown}");
+        }
+        assert!(url.hides_parameter() && !TargetUrl::parse("https://a/?token=&v=***").unwrap().hides_parameter());
         let filled = TargetUrl::parse_with_secrets(
             "https://a/?token=one&key=two-three&sig=s3cret",
             "https://a/?token=${T}&key=two-${K}&sig=s3cret",

@@ -173,7 +173,7 @@ async fn tell(connection: &mut PgConnection, incident_id: i64) -> Result<(), Sto
     match incident.ended_at {
         None => warn!(
             incident_id,
-            service = incident.service,
+            service = common::name_for_log(&incident.service),
             change = commit(incident.breaking.as_ref()),
             "incident: {what} is below its objective since {}: {} of {} were good",
             incident.started_at,
@@ -182,7 +182,7 @@ async fn tell(connection: &mut PgConnection, incident_id: i64) -> Result<(), Sto
         ),
         Some(ended_at) => info!(
             incident_id,
-            service = incident.service,
+            service = common::name_for_log(&incident.service),
             change = commit(incident.fixing.as_ref()),
             "incident over: {what} met its objective again at {ended_at}",
         ),

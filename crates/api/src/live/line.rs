@@ -240,6 +240,10 @@ impl Line {
         };
         let (view, since) = match serde_json::from_str(&text) {
             Ok(Request::Overview { since }) => (ViewName::Overview, since),
+            Ok(Request::Target { key, .. }) if key.contains('\0') => {
+                self.watched = None;
+                return self.say_error("not_found", "no target has a key with a NUL").await;
+            }
             Ok(Request::Target { key, since }) => (ViewName::Page(Page::Target(key)), since),
             Ok(Request::Table(Table { q, state, label, sort, page, since })) => {
                 match Query::parse(&q, &state, &label, &sort, page.or(Some(1))) {

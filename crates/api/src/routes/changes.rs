@@ -183,7 +183,7 @@ pub(super) async fn post(
 }
 
 fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewChange, ApiError> {
-    let change = match post::media_type(request) {
+    let change = match post::media_type(request).as_str() {
         "application/json" => post::json::<NewChange>(body)?,
         "text/plain" => from_text(body)?,
         _ => return Err(ApiError::MediaType("send a change as application/json or text/plain")),
@@ -197,14 +197,14 @@ fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewCha
     };
     if post::visible(&change.commit).is_empty()
         || change.commit.contains(char::is_whitespace)
-        || change.commit.len() > LONGEST
+        || change.commit.chars().count() > LONGEST
     {
         return bad("/commit", "a commit is 1 to 200 characters without white space");
     }
     if change.service.contains('\0') {
         return bad("/service", "a service has no NUL");
     }
-    if change.author.as_ref().is_some_and(|author| author.len() > LONGEST) {
+    if change.author.as_ref().is_some_and(|author| author.chars().count() > LONGEST) {
         return bad("/author", "an author is a text of at most 200 characters");
     }
     if change.at.is_some_and(|at| at > now + post::AHEAD || at < DateTime::UNIX_EPOCH) {
@@ -218,7 +218,7 @@ fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewCha
 }
 
 /// Characters of a commit or an author.
-const LONGEST: usize = 200;
+pub(super) const LONGEST: usize = 200;
 
 fn from_text(body: &[u8]) -> Result<NewChange, ApiError> {
     let bad = |code, message: String| ApiError::Body { pointer: String::new(), code, message };

@@ -11,6 +11,7 @@ use store::events::{Access, Change};
 use store::{PgConnection, services};
 use utoipa::ToSchema;
 
+use super::changes::LONGEST;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
 use crate::post::{self, Body, Post};
@@ -18,6 +19,9 @@ use crate::state::{State, within};
 
 /// Lines in a post at most.
 const MOST_LINES: usize = 10_000;
+
+/// Earlier requests are none: the year 2000, in nanoseconds since 1970.
+const EARLIEST_NS: u64 = 946_684_800_000_000_000;
 
 /// Bytes in a line at most.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -90,7 +94,7 @@ pub(super) async fn post(
     Body(body): Body,
 ) -> Result<HttpResponse, ApiError> {
     const TYPES: [&str; 4] = ["application/x-ndjson", "application/jsonl", "application/json", "text/plain"];
-    if !TYPES.contains(&post::media_type(&request)) {
+    if !TYPES.contains(&post::media_type(&request).as_str()) {
         return Err(ApiError::MediaType("send events as application/x-ndjson"));
     }
     let (read, mut results) = read(&body)?;
@@ -128,11 +132,7 @@ fn read(body: &[u8]) -> Result<(Vec<Read>, Vec<LineResult>), ApiError> {
         }
     }
     if read.is_empty() && results.is_empty() {
-        return Err(ApiError::Body {
-            pointer: String::new(),
-            code: "empty",
-            message: "there is no event in the body".to_owned(),
-        });
+        return Err(ApiError::Json("there is no event in the body".to_owned()));
     }
     Ok((read, results))
 }
@@ -155,6 +155,13 @@ fn event(line: &[u8], latest: Nanos) -> Result<Option<Line>, Rejection> {
             if access.at > latest {
                 return Err(Rejection::new(Reason::BadTimestamp, "is more than five minutes ahead"));
             }
+            // Nobody's request, but a number of something else; it would open an incident of decades.
+            if access.at.get() < EARLIEST_NS {
+                return Err(Rejection::new(
+                    Reason::BadTimestamp,
+                    "is before the year 2000: seconds since 1970 are expected",
+                ));
+            }
             Event::Access {
                 at: access.at,
                 verb: access.verb.to_owned(),
@@ -167,6 +174,12 @@ fn event(line: &[u8], latest: Nanos) -> Result<Option<Line>, Rejection> {
             let commit = post::visible(change.commit);
             if commit.is_empty() || change.service.contains('\0') {
                 return Err(Rejection::new(Reason::BadChange, "has a commit or a service of control characters"));
+            }
+            if [commit.as_str(), change.author].iter().any(|text| text.chars().count() > LONGEST) {
+                return Err(Rejection::new(Reason::BadChange, "has a commit or an author of over 200 characters"));
+            }
+            if post::date(change.date).is_some_and(|at| at > Utc::now() + post::AHEAD) {
+                return Err(Rejection::new(Reason::BadDate, "is more than five minutes ahead"));
             }
             Event::Change {
                 commit,

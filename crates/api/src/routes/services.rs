@@ -181,7 +181,7 @@ pub(super) async fn declare(
     request: HttpRequest,
     AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
-    if !["application/json", "text/plain"].contains(&post::media_type(&request)) {
+    if !["application/json", "text/plain"].contains(&post::media_type(&request).as_str()) {
         return Err(ApiError::MediaType("send the endpoints as application/json"));
     }
     let info = Info::parse(&body).map_err(|error| ApiError::Body {

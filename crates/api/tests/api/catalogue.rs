@@ -204,6 +204,7 @@ async fn a12_a_body_of_another_type_is_refused_and_so_is_who_accepts_another_ans
         ("text/csv", "/status", 406),
         ("application/json;q=0, text/html", "/status", 406),
         ("application/json", "/metrics", 406),
+        ("application/json;q=0, */*", "/status", 406),
         ("application/json", "/status", 200),
         ("text/html,application/xml;q=0.9,*/*;q=0.8", "/status", 200),
         ("application/*", "/api/v1/checks", 200),

@@ -168,7 +168,7 @@ async fn percentiles_of_latency_come_from_minutes_hours_and_days_alike() {
             ("24h", 300, ["minute", "minute"]),
             ("168h", 1_800, ["minute", "minute"]),
             ("720h", 7_200, ["minute", "hour"]),
-            ("9600h", 86_400, ["hour", "day"]),
+            ("9600h", 86_400, ["minute", "day"]),
         ] {
             let answer = api.json(&format!("/api/v1/targets/a/latency?window={window}")).await;
             assert_eq!(answer["step_seconds"], step, "{window}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DurationRound, TimeDelta, Utc};
 use common::{Cause, Outcome};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -206,12 +206,14 @@ async fn names_are_escaped_and_nothing_else_of_a_target_is_told() {
 #[tokio::test]
 async fn the_page_says_what_is_broken_since_when_and_what_nobody_knows() {
     let db = TestDb::new().await;
+    let midnight = Utc::now().duration_trunc(TimeDelta::days(1)).unwrap();
+    let yesterday = (midnight - TimeDelta::hours(12)).timestamp_micros();
     store(
         &db,
         &[
             check(1, ago(2), Outcome::Up),
             check(2, ago(900), Outcome::Up),
-            check(1, ago(90_000), Outcome::Down(Cause::Dns)),
+            check(1, yesterday, Outcome::Down(Cause::Dns)),
         ],
     )
     .await;

@@ -69,7 +69,7 @@ async fn e01_one_bad_line_among_a_thousand_is_named_and_the_others_are_stored() 
 async fn e02_nothing_is_refused_blank_lines_are_skipped_and_the_last_needs_no_end() {
     let (db, api) = declared().await;
     for nothing in ["", "\n\n", " \r\n\t\n"] {
-        assert_eq!(post(&api, nothing).await.0, 422, "{nothing:?}");
+        assert_eq!(post(&api, nothing).await.0, 400, "{nothing:?}");
     }
     let (status, body) = post(&api, format!("\n{}\n\n{}", good(), good())).await;
     assert_eq!((status, &body["accepted"], &body["rejected"]), (207, &json!(2), &json!(0)), "{body}");
@@ -129,7 +129,20 @@ async fn e06_a_time_that_is_none_or_ahead_is_an_error_of_that_line() {
     let now = Utc::now().timestamp();
     let milliseconds = format!("{now}000");
     let ahead = (now + 400).to_string();
-    for at in ["", "now", "-1", "NaN", "1e400", "2026-11-21T10:00:00", &milliseconds, &ahead, "99999999999999999999"] {
+    for at in [
+        "",
+        "now",
+        "-1",
+        "NaN",
+        "1e400",
+        "2026-11-21T10:00:00",
+        &milliseconds,
+        &ahead,
+        "99999999999999999999",
+        "0",
+        "5",
+        "946684799",
+    ] {
         let line = json!({"type": "access", "value": format!("{at} GET / 200")}).to_string();
         rejected(&api, &line).await;
     }
@@ -229,6 +242,12 @@ async fn e13_e14_text_of_any_script_is_kept_as_it_is_and_stays_text() {
         kept["changes"].as_array().unwrap().iter().filter(|change| change["author"] == "e[31mve").collect();
     assert_eq!(with_control.len(), 2, "{kept}");
     assert!(with_control.iter().all(|change| change["commit"] == "abc"), "{kept}");
+    for text in [
+        format!("commit: {}\nAuthor: <a>\nDate: 2026-11-20 10:00:00\nService: shop", "x".repeat(201)),
+        "commit: x\nAuthor: <a>\nDate: 9999-01-01 00:00:00\nService: shop".to_owned(),
+    ] {
+        rejected(&api, &json!({"type": "change", "value": text}).to_string()).await;
+    }
     let long = json!({"service": "shop", "commit": "x".repeat(5_000)}).to_string();
     let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
     assert_eq!(request.header("content-type", "application/json").body(long).send().await.unwrap().status(), 422);

@@ -104,6 +104,7 @@ pub fn place_in_json(text: &[u8], error: &serde_json::Error) -> (usize, String) 
     // The parser tells lines and columns, the latter in bytes from 1.
     let before = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
     let offset = before.map(<[u8]>::len).sum::<usize>() + error.column().saturating_sub(1);
+    let offset = if error.is_eof() { text.len() } else { offset };
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(message, _)| message);
     (offset.min(text.len()), message.to_owned())
@@ -238,6 +239,9 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].0 == "/url" && found[0].1.contains("***"), "{found:?}");
         assert!(read(r#"{"name": "a", "url": "https://a/?v=***&token=s3cret"}"#).is_ok());
+        let named = r#"{"name": "https://a/?token=s3cret", "url": "https://a/", "service": "https://me:s3cret@a/"}"#;
+        let found = findings(named);
+        assert!(found.len() == 2 && !format!("{found:?}").contains("s3cret"), "{found:?}");
     }
 
     #[test]

@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::{
-    Connection, Expectation, Interval, Method, Reach, Source, StatusRange, TargetSpec, TargetUrl, UrlError,
-    is_secret_name,
-};
+use common::{Connection, Expectation, Interval, Method, Reach, Source, StatusRange, TargetSpec, TargetUrl, UrlError};
 
 use super::fields::{Fields, quoted, secret_text};
 use super::report::{Path, Report};
@@ -66,6 +63,14 @@ pub(crate) fn target(node: &Node, path: Path, defaults: &Defaults, report: &mut 
     let name = required(&fields, "name", report).and_then(|_| label(&fields, "name", report));
     let key = label(&fields, "key", report);
     let service = label(&fields, "service", report);
+    for (field, text) in [("name", &name), ("key", &key), ("service", &service)] {
+        let is_secret = |text: &String| TargetUrl::parse(text).is_ok_and(|url| url.whole() != url.as_written());
+        if let Some(node) = fields.get(field).filter(|_| text.as_ref().is_some_and(is_secret)) {
+            let rule =
+                "the value (not shown) is a URL with a secret in it, and everybody sees it: write something else";
+            report.error(node.at, &fields.path.field(field), rule);
+        }
+    }
     let url = required(&fields, "url", report).and_then(|node| url(&fields, node, report));
     let policy = Policy::read(&fields, report);
     let method = policy.method.unwrap_or(defaults.method);
@@ -182,9 +187,7 @@ fn url(fields: &Fields, node: &Node, report: &mut Report) -> Option<TargetUrl> {
              but `headers:` is a better place",
         );
     }
-    if node.template.is_none()
-        && url.url().query_pairs().any(|(name, value)| is_secret_name(&name) && !value.is_empty())
-    {
+    if node.template.is_none() && url.hides_parameter() {
         report.warning(
             node.at,
             &path,
