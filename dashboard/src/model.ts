@@ -302,7 +302,7 @@ export interface RowChange {
 }
 
 export type Frame =
-  | { type: "snapshot"; view: string; key?: string; query?: TableQuery; seq: number; data: unknown }
+  | { type: "snapshot"; view: string; key?: string; query?: TableQuery; seq: number; resync?: true; data: unknown }
   | {
       type: "delta";
       view: string;

@@ -71,7 +71,8 @@ pub(crate) fn is_here(path: &str) -> bool {
 
 fn find(path: &str) -> Option<&'static File> {
     let first = path.strip_prefix('/')?.split('/').next().unwrap_or_default();
-    if PAGES.contains(&first) {
+    // An empty first part is the overview, and has none behind it.
+    if PAGES.contains(&first) && (path == "/" || !first.is_empty()) {
         return Some(*PAGE);
     }
     FILES.iter().find(|file| file.path == path && path != "/index.html")
@@ -205,7 +206,9 @@ mod tests {
         for path in ["/", "/targets", "/targets/http%3A%2F%2Fa%2Fb", "/incidents/17", "/changes", "/system"] {
             assert!(is_here(path), "{path}");
         }
-        for path in ["/nothing", "/api/v1/nothing", "/status/", "/index.html", "/assets/none.js", "/Targets", ""] {
+        for path in
+            ["/nothing", "/api/v1/nothing", "/status/", "/index.html", "/assets/none.js", "/Targets", "", "//", "//x"]
+        {
             assert!(!is_here(path), "{path}");
         }
     }

@@ -5,14 +5,17 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderName, HeaderValue, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    CACHE_CONTROL, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::http::uri::Authority;
 use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
+use futures_util::{FutureExt, StreamExt, stream};
 use store::tokens::Scope;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::access::{self, Bearer, Grant, Shown};
 use crate::assets;
@@ -44,11 +47,14 @@ pub(crate) const MOST_HEAD: usize = 32 * 1024;
 /// How long a client has to read the answer after which we hang up.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
+/// How long chunks that came with a head may take to get here.
+const CHUNKS: Duration = Duration::from_millis(50);
+
 /// What a browser is asked for.
 const LOGIN: HeaderValue = HeaderValue::from_static(r#"Basic realm="lookout", charset="UTF-8""#);
 
 pub(crate) async fn guard(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let id = format!("{:016x}", rand::random::<u64>());
@@ -57,7 +63,11 @@ pub(crate) async fn guard(
     let asks_to_log_in = settings(&request).is_some_and(|settings| settings.login.is_some());
     REQUEST_ID
         .scope(id, async move {
-            let mut response = match admit(&request).await {
+            let admitted = match chunks_are_whole(&mut request).await {
+                Ok(()) => admit(&request).await,
+                Err(broken) => Err(broken),
+            };
+            let mut response = match admitted {
                 Ok(grant) => {
                     if let Some(grant) = grant {
                         request.extensions_mut().insert(grant);
@@ -91,6 +101,33 @@ pub(crate) async fn guard(
             Ok(response)
         })
         .await
+}
+
+/// Looks at the chunks that came with the head, before anything is waited for: of a broken one the server
+/// says nothing to somebody who waits for something else, but hangs up.
+///
+/// # Errors
+/// One of them is broken.
+async fn chunks_are_whole(request: &mut ServiceRequest) -> Result<(), ApiError> {
+    if !request.headers().contains_key(TRANSFER_ENCODING) {
+        return Ok(());
+    }
+    let mut payload = request.take_payload();
+    let mut here = Vec::new();
+    let mut next = timeout(CHUNKS, payload.next()).await.ok();
+    loop {
+        match next {
+            Some(Some(Ok(chunk))) => here.push(Ok(chunk)),
+            Some(Some(Err(_))) => {
+                let message = "the body is not in chunks as this header says".to_owned();
+                return Err(ApiError::Header { name: "transfer-encoding", message });
+            }
+            Some(None) | None => break,
+        }
+        next = payload.next().now_or_never();
+    }
+    request.set_payload(Payload::Stream { payload: Box::pin(stream::iter(here).chain(payload)) });
+    Ok(())
 }
 
 fn settings(request: &ServiceRequest) -> Option<&ListenSettings> {

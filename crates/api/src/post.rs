@@ -73,9 +73,10 @@ fn body(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Arriving<
         return Box::pin(ready(Err(refused)));
     }
     let coding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    if coding.is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
+    if coding.as_ref().is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
         return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
     }
+    let is_packed = coding.is_some_and(|coding| coding != b"identity");
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let bytes = Bytes::from_request(request, payload);
     Box::pin(async move {
@@ -83,7 +84,11 @@ fn body(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Arriving<
         arrived.map_err(|error| match error.as_response_error().status_code() {
             StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
             _ => ApiError::Header {
-                name: if is_chunked { "transfer-encoding" } else { "content-length" },
+                name: match (is_packed, is_chunked) {
+                    (true, _) => "content-encoding",
+                    (false, true) => "transfer-encoding",
+                    (false, false) => "content-length",
+                },
                 message: "the body did not arrive as this header says, or not packed as content-encoding says"
                     .to_owned(),
             },
@@ -181,6 +186,14 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         let message = "expected an object, found a list".to_owned();
         return Err(ApiError::Body { pointer: String::new(), code: "bad_json", message });
     }
+    any_json(body)
+}
+
+/// Reads a JSON body that may be a list.
+///
+/// # Errors
+/// As [`json`].
+pub(crate) fn any_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let fields = error.path().iter().filter_map(|segment| match segment {

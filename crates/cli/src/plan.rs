@@ -263,7 +263,10 @@ impl Difference {
         }
         lines.extend(self.owners.iter().map(|name| format!("~ service {}: owner changed", shown(name))));
         if self.secrets_differ == Some(true) {
-            lines.push("~ something secret changed: the value of a header, a body, or a password in a URL".to_owned());
+            lines.push(
+                "~ something secret changed: the value of a header, a body, or a password or parameter in a URL"
+                    .to_owned(),
+            );
         }
         let (added, changed, removed, unchanged) =
             (self.added.len(), self.changed.len(), self.removed.len(), self.unchanged);

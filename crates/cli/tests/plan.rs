@@ -80,7 +80,9 @@ async fn a_plan_tells_every_difference_and_no_secret() {
         apply(&db, BEFORE).await;
         let (status, out, err) = text(&BEFORE.replace(hidden.0, hidden.1));
         assert_eq!(status, Some(3), "{out}");
-        assert!(out.starts_with("~ something secret changed: the value of a header, a body, or a password in a URL\n"));
+        assert!(out.starts_with(
+            "~ something secret changed: the value of a header, a body, or a password or parameter in a URL\n"
+        ));
         assert!(!format!("{out}{err}").contains("canary"), "{out}{err}");
     }
 

@@ -188,15 +188,11 @@ impl TargetArgs {
 
     fn read_urls(&self, defaults: &Defaults, problems: &mut Problems) -> Option<TargetList> {
         let (var, flag) = ("URLS", "--urls");
-        let urls = match urls::parse(self.urls.as_deref().unwrap_or_default()) {
-            Ok(urls) => urls,
-            Err(wrong) => {
-                for (shown, rule) in wrong {
-                    problems.value(var, flag, &shown, rule);
-                }
-                return None;
-            }
-        };
+        let before = problems.len();
+        let (urls, wrong) = urls::parse(self.urls.as_deref().unwrap_or_default());
+        for (shown, rule) in wrong {
+            problems.value(var, flag, &shown, rule);
+        }
         let mut seen = HashMap::new();
         for url in &urls {
             if *seen.entry(url.as_written()).or_insert_with(|| url.whole()) != url.whole() {
@@ -205,7 +201,7 @@ impl TargetArgs {
                 problems.value(var, flag, url.as_written(), rule);
             }
             if let Err(denied) = Reach::Any.allows_url(url.url()) {
-                problems.value(var, flag, url.as_written(), denied);
+                problems.value(var, flag, url.as_written(), format_args!("is refused: {denied}"));
             }
             if url.as_written().len() > KEY_MAX_BYTES {
                 problems.value(
@@ -216,7 +212,7 @@ impl TargetArgs {
                 );
             }
         }
-        Some(TargetList::from_urls(urls, defaults))
+        (problems.len() == before).then(|| TargetList::from_urls(urls, defaults))
     }
 }
 
@@ -355,6 +351,16 @@ mod tests {
                  LOOKOUT_CONFIG file"
             ))
         );
+    }
+
+    #[test]
+    fn c28_all_that_is_wrong_with_urls_is_said_at_once() {
+        let urls = text("htp://a/ http://169.254.169.254/latest/meta-data http://me:1@b/ http://me:2@b/");
+        let lines = lines(&TargetArgs { urls, ..TargetArgs::default() });
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines[0].contains("only http and https"), "{lines:?}");
+        assert!(lines[1].contains("is refused: the address 169.254.169.254"), "{lines:?}");
+        assert!(lines[2].contains("comes twice"), "{lines:?}");
     }
 
     #[test]

@@ -190,7 +190,7 @@ mod tests {
     use crate::urls;
 
     fn list(text: &str) -> TargetList {
-        TargetList::from_urls(urls::parse(text).unwrap(), &Defaults::default())
+        TargetList::from_urls(urls::parse(text).0, &Defaults::default())
     }
 
     #[test]
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_default_timeout_is_clipped_to_the_interval() {
         let defaults = Defaults { interval: Interval::new(Duration::from_secs(2)).unwrap(), ..Defaults::default() };
-        let list = TargetList::from_urls(urls::parse("http://a/").unwrap(), &defaults);
+        let list = TargetList::from_urls(urls::parse("http://a/").0, &defaults);
         assert_eq!(list.targets[0].timeout, Duration::from_secs(2));
     }
 

@@ -79,7 +79,8 @@ struct Known {
 impl<P: Probe, R: Reach> Fair<P, R> {
     /// Judges what `prober` finds. Within the runtime that probes: it is its standstill that counts.
     pub fn new(prober: P, reach: R, stats: Arc<Stats>) -> Self {
-        let pulse = Pulse::start(Arc::clone(&stats));
+        let watched = prober.clone();
+        let pulse = Pulse::start(Arc::clone(&stats), move || watched.stands_still());
         stats.set_offline(false);
         let network = Network { reach, stats, known: Mutex::default(), asking: tokio::sync::Mutex::const_new(None) };
         let network = Arc::new(network);

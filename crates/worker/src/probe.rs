@@ -174,15 +174,28 @@ fn basic_authorization(user: &str, password: &str) -> HeaderValue {
 pub trait Probe: Clone + Send + Sync + 'static {
     /// Probes a target once.
     fn check(&self, target: &Arc<Prepared>) -> impl Future<Output = Probed> + Send;
+
+    /// Says, from another thread, that the one of the probes stands still. One under way may be why.
+    fn stands_still(&self) {}
 }
 
 impl Probe for Prober {
     async fn check(&self, target: &Arc<Prepared>) -> Probed {
-        match apart::place(target) {
-            // In a box, because few are, and room for it would be held for all.
-            Some(place) => Box::pin(apart::check(self, target, place)).await,
-            None => Self::check(self, target).await,
+        // In a box, because few are probed apart, and room for it would be held for all.
+        if let Some(place) = apart::place(target) {
+            return Box::pin(apart::check(self, target, None, place)).await;
         }
+        let (begun, trace) = (Instant::now(), Trace::default());
+        let place = tokio::select! {
+            biased;
+            probed = self.check_traced(target, target.timeout, &trace) => return probed,
+            place = apart::suspected(self.standstill(), &trace) => place,
+        };
+        Box::pin(apart::check(self, target, Some(begun), place)).await
+    }
+
+    fn stands_still(&self) {
+        self.standstill().notify_waiters();
     }
 }
 
@@ -222,10 +235,13 @@ impl Prober {
 
     /// Probes a target once, with another timeout than its own.
     pub async fn check_within(&self, target: &Prepared, timeout: Duration) -> Probed {
-        let trace = Trace::default();
+        self.check_traced(target, timeout, &Trace::default()).await
+    }
+
+    async fn check_traced(&self, target: &Prepared, timeout: Duration, trace: &Trace) -> Probed {
         let begun = Instant::now();
         let deadline = begun + timeout;
-        let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, &trace))).await;
+        let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, trace))).await;
         let ended = Instant::now();
         let started = trace.started().unwrap_or(begun);
         let waited = ended.duration_since(started);

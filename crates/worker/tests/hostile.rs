@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{Cause, Outcome, TargetSpec, TargetUrl};
-use demo::faults::FaultServer;
+use demo::faults::{FaultServer, Switch};
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use worker::fair::{Canaries, Fair};
@@ -143,6 +143,56 @@ async fn f18_who_was_silent_beside_a_flood_is_soon_probed_among_the_others_again
     assert!(TOO_LATE.contains(&hung.outcome), "{hung:?}");
     let again = format!("{silent:?}");
     assert!(again.contains("hogs: false"), "{again}");
+}
+
+/// Probes `/switch`, which is silent until its thread is said to stand still and does `then` from that on.
+async fn asked_while_it_stands_still(then: Switch) -> (Probed, u64) {
+    let server = FaultServer::start_on_thread().unwrap();
+    let prober = Prober::new().unwrap();
+    server.set_switch(Switch::Hang);
+    let target = Arc::new(prepared(&server.url("/switch")));
+    let probing = Probe::check(&prober, &target);
+    let standstill = async {
+        while server.stats().requests == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        server.set_switch(then);
+        prober.stands_still();
+    };
+    let (probed, ()) = tokio::join!(probing, standstill);
+    (probed, server.stats().requests)
+}
+
+#[tokio::test]
+async fn f18_who_is_silent_while_its_thread_stands_still_is_asked_again_at_once() {
+    let (probed, requests) = asked_while_it_stands_still(Switch::Status(200)).await;
+    assert_eq!((requests, FINE.contains(&probed.outcome)), (2, true), "{probed:?}");
+}
+
+#[tokio::test]
+async fn f18_who_had_only_a_part_of_its_time_is_not_blamed_for_it() {
+    let (probed, requests) = asked_while_it_stands_still(Switch::Hang).await;
+    assert_eq!((requests, probed.outcome), (2, Outcome::Unknown), "{probed:?}");
+}
+
+#[tokio::test]
+async fn f18_who_has_answered_is_not_asked_again() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let prober = Prober::new().unwrap();
+    let target = Arc::new(prepared(&server.url("/slow-body/50")));
+    let probing = Probe::check(&prober, &target);
+    let standstills = async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Its head is here at the latest when the second beat comes.
+            if server.stats().requests > 0 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                prober.stands_still();
+            }
+        }
+    };
+    let (probed, ()) = tokio::join!(probing, standstills);
+    assert_eq!((server.stats().requests, probed.outcome), (1, TOO_LATE[0]), "{probed:?}");
 }
 
 #[tokio::test]

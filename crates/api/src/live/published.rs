@@ -28,7 +28,8 @@ pub(crate) struct Published {
     state: Map<String, Value>,
     /// The same as it is sent.
     body: OnceLock<(Bytes, String)>,
-    frame: OnceLock<Bytes>,
+    /// For who holds nothing, and for who held something else.
+    snapshots: [OnceLock<Bytes>; 2],
     /// The newest deltas, the oldest first; each leads to the next, the last to this state.
     deltas: VecDeque<Delta>,
 }
@@ -64,7 +65,7 @@ impl Published {
             );
             deltas.push_back(Delta { base: before.seq, frame: frame.into() });
         }
-        Self { seq, begun, view, state, body: OnceLock::new(), frame: OnceLock::new(), deltas }
+        Self { seq, begun, view, state, body: OnceLock::new(), snapshots: Default::default(), deltas }
     }
 
     /// The state as an answer, and its entity tag.
@@ -80,14 +81,16 @@ impl Published {
         let first = self.deltas.iter().position(|delta| Some(delta.base) == from);
         match first {
             Some(first) => self.deltas.iter().skip(first).map(|delta| delta.frame.clone()).collect(),
-            None => vec![self.snapshot()],
+            None => vec![self.snapshot(from.is_some())],
         }
     }
 
-    fn snapshot(&self) -> Bytes {
-        let frame = self.frame.get_or_init(|| {
-            let mut frame =
-                format!(r#"{{"type":"snapshot"{},"seq":{},"data":"#, self.view.members(), self.seq).into_bytes();
+    /// All of it; where it `replaces` what a client held, it says so.
+    fn snapshot(&self, replaces: bool) -> Bytes {
+        let frame = self.snapshots[usize::from(replaces)].get_or_init(|| {
+            let resync = if replaces { r#","resync":true"# } else { "" };
+            let head = format!(r#"{{"type":"snapshot"{},"seq":{}{resync},"data":"#, self.view.members(), self.seq);
+            let mut frame = head.into_bytes();
             frame.extend_from_slice(&self.body().0);
             frame.push(b'}');
             frame.into()
@@ -184,6 +187,8 @@ mod tests {
         for stranger in [Some(states[30 - KEPT - 1].seq), Some(7), Some(newest.seq + 1), None] {
             let frames = newest.frames(stranger);
             assert!(frames.len() == 1 && frames[0].starts_with(br#"{"type":"snapshot""#), "{stranger:?}");
+            let frame: Value = serde_json::from_slice(&frames[0]).unwrap();
+            assert_eq!(frame.get("resync"), stranger.map(|_| &json!(true)), "{stranger:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ use store::PgConnection;
 use store::windows::{self, Scope, Which};
 
 use crate::error::ApiError;
+use crate::post;
 
 /// What is wrong with a query string, without the noise around it.
 pub(super) fn explain(error: &QueryPayloadError) -> String {
@@ -46,15 +47,25 @@ pub(super) fn date(name: &'static str, raw: Option<&str>) -> Result<Option<DateT
         _ => Err(ApiError::Parameter {
             name,
             code: "invalid_date",
-            message: format!("{name} is a date with a zone, like 2026-11-21T10:00:00Z (RFC 3339)"),
+            message: format!("{name} is a date with a zone, like 2026-11-21T10:00:00Z (RFC 3339), from 1970 to 9998"),
         }),
     }
+}
+
+/// Where a range begins: a date as [`date`] reads it that is not yet to come. An end may be.
+pub(super) fn begin(name: &'static str, raw: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    let begin = date(name, raw)?;
+    if begin.is_some_and(|begin| begin > Utc::now() + post::AHEAD) {
+        let message = format!("{name} is yet to come");
+        return Err(ApiError::Parameter { name, code: "out_of_range", message });
+    }
+    Ok(begin)
 }
 
 /// `[from, to)`; either end may be left open.
 pub(super) fn range(from: Option<&str>, to: Option<&str>) -> Result<(DateTime<Utc>, DateTime<Utc>), ApiError> {
     let earliest = DateTime::UNIX_EPOCH;
-    let from = date("from", from)?.unwrap_or(earliest);
+    let from = begin("from", from)?.unwrap_or(earliest);
     let to = date("to", to)?.unwrap_or(earliest + TimeDelta::days(365 * 1_000));
     if from > to {
         let message = "from is a date before to".to_owned();

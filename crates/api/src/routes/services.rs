@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use engine::Info;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use store::services::{self, Declared, Shown};
 use utoipa::{IntoParams, ToSchema};
@@ -131,8 +132,9 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
 }
 
 /// One endpoint of the list that is put.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "describes what the engine reads")]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "says what may be in it; the engine reads it, which keeps every digit")]
 pub(super) struct Declaration {
     /// Name of the service.
     #[schema(example = "shop")]
@@ -143,11 +145,11 @@ pub(super) struct Declaration {
     #[schema(example = "/api/v1/orders")]
     resource: String,
     /// The smallest healthy share of good requests, 0 to 1.
-    #[schema(example = 0.999)]
-    slo: f64,
+    #[schema(value_type = f64, example = 0.999)]
+    slo: IgnoredAny,
     /// Over how many seconds.
-    #[schema(example = 300)]
-    window: f64,
+    #[schema(value_type = f64, example = 300)]
+    window: IgnoredAny,
 }
 
 /// What became of a list.
@@ -167,7 +169,7 @@ pub(super) struct Accepted {
 /// those that exist, targets included (their verb is their method, their resource their
 /// key). Endpoints that are not in the list stay as they are, and so do those for which the
 /// configuration file says something else: the answer counts them. The list is the one that
-/// `lookout replay --info` reads.
+/// `lookout replay --info` reads, which as `text/plain` may also be in the Python form and have other fields.
 #[utoipa::path(
     put,
     path = "/api/v1/services",
@@ -181,8 +183,10 @@ pub(super) async fn declare(
     request: HttpRequest,
     AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
-    if !["application/json", "text/plain"].contains(&post::media_type(&request).as_str()) {
-        return Err(ApiError::MediaType("send the endpoints as application/json"));
+    match post::media_type(&request).as_str() {
+        "application/json" => drop(post::any_json::<Vec<Declaration>>(&body)?),
+        "text/plain" => {}
+        _ => return Err(ApiError::MediaType("send the endpoints as application/json")),
     }
     let info = Info::parse(&body).map_err(|error| ApiError::Body {
         pointer: String::new(),

@@ -91,7 +91,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
     let mut filter = Filter {
         targets: None,
         slots_from: None,
-        since: parameters::date("since", query.since.as_deref())?,
+        since: parameters::begin("since", query.since.as_deref())?,
         until: parameters::date("until", query.until.as_deref())?,
         outcome: outcome(query.outcome.as_deref())?,
     };

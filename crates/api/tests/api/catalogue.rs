@@ -174,10 +174,13 @@ async fn a10_a_range_of_time_that_is_none_is_refused() {
     for path in ["/api/v1/incidents", "/api/v1/changes", "/api/v1/reports/mttr"] {
         all(&api, 400, &[&format!("{path}?{backwards}"), &format!("{path}?from=yesterday")]).await;
     }
-    // Clocks differ, so a date ahead of ours is no mistake: nothing has happened since.
-    let ahead = (chrono::Utc::now() + chrono::TimeDelta::days(1)).format("%FT%TZ");
-    assert_eq!(api.json(&format!("/status?since={ahead}")).await, json!([]));
-    assert_eq!(api.json(&format!("/api/v1/incidents?from={ahead}")).await["incidents"], json!([]));
+    let ahead = |minutes| (chrono::Utc::now() + chrono::TimeDelta::minutes(minutes)).format("%FT%TZ");
+    for path in ["/status?since", "/api/v1/incidents?from", "/api/v1/changes?from", "/api/v1/reports/mttr?from"] {
+        let (status, text) = refused(&api, &format!("{path}={}", ahead(60))).await;
+        assert_eq!((status, text.contains("yet to come")), (400, true), "{path}: {text}");
+    }
+    // Clocks differ; and a range may end with a day that is not over.
+    assert_eq!(api.json(&format!("/status?since={}&until={}", ahead(2), ahead(600))).await, json!([]));
     api.stop().await;
 }
 
@@ -219,6 +222,37 @@ async fn a12_a_body_of_another_type_is_refused_and_so_is_who_accepts_another_ans
             assert!(answer.text().await.unwrap().contains("accept that"));
         }
     }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a13_a14_a_list_of_services_that_is_none_is_refused_with_its_place() {
+    let (_db, api) = started().await;
+    let put = async |body: &str, kind: &str| {
+        let request = api.request(Method::PUT, "/api/v1/services").bearer_auth(TOKEN).header("content-type", kind);
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let fields = r#""name": "shop", "verb": "GET", "resource": "/", "slo": 0.9, "window": 10"#;
+    for (body, expected, place) in [
+        (format!("[{{{fields}}}"), 400, "byte "),
+        (format!("[{{{fields}}}] x"), 400, "byte "),
+        ("[NaN]".to_owned(), 400, "byte "),
+        (format!(r#"[{{"slo": {}"#, "[".repeat(10_000)), 400, "byte "),
+        (r#"[["shop", "GET", "/", 0.9, 10]]"#.to_owned(), 422, "entry 1 is not an object"),
+        (r#"[{"name": "\ud800"}]"#.to_owned(), 400, "byte "),
+        (format!("{{{fields}}}"), 422, "expected a sequence"),
+        (format!(r#"[{{{fields}}}, {{{fields}, "owner": 1}}]"#), 422, "/1/owner"),
+        (format!(r#"[{{{fields}, "name": "a"}}]"#), 422, "/0"),
+        (r#"[{"name": "shop"}]"#.to_owned(), 422, "/0"),
+        (r#"[{"name": null}]"#.to_owned(), 422, "/0/name"),
+        (format!("[{{{}}}]", fields.replace("0.9", "90")), 422, "slo"),
+    ] {
+        let (status, text) = put(&body, "application/json").await;
+        assert_eq!((status, text.contains(place)), (expected, true), "{body:.80}: {text}");
+    }
+    assert_eq!(put(&format!("[{{{fields}}}]"), "application/json").await.0, 200);
+    assert_eq!(put(&format!(r#"[{{{fields}, "owner": 1}}]"#), "text/plain").await.0, 200, "a file of replay's");
     api.stop().await;
 }
 
@@ -268,11 +302,27 @@ async fn a16_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_the_conn
     for body in ["x\r\n{}\r\n", "-1\r\n{}\r\n", "fffffffffffffffff\r\n", "2\r\n{}xx\r\n0\r\n\r\n"] {
         let chunked = format!("{kind}transfer-encoding: chunked\r\n");
         let (answer, closed) = raw(&api, &post("/api/v1/changes", &chunked, body)).await;
-        // A server that waits for something else as it comes may hang up without a word.
-        assert!(closed && (answer.is_empty() || status(&answer) == "400"), "{body}: {answer}");
+        assert_eq!((status(&answer), closed), ("400", true), "{body}: {answer}");
         let (answer, closed) = raw_in_pieces(&api, &[&post("/api/v1/changes", &chunked, ""), body.as_bytes()]).await;
         assert_eq!((status(&answer), closed), ("400", true), "{body}: {answer}");
         assert!(answer.contains("header:transfer-encoding"), "{answer}");
+        // Also to who is still to be asked for in Postgres.
+        let stored = String::from_utf8(post("/api/v1/changes", &chunked, body)).unwrap().replace(TOKEN, "lookout_x");
+        let (answer, closed) = raw(&api, stored.as_bytes()).await;
+        assert_eq!((status(&answer), closed), ("400", true), "{body}: {answer}");
+    }
+    // Whole ones are put together again, however they come.
+    let body = r#"{"service": "none", "commit": "abc"}"#;
+    let (first, second) = body.split_at(9);
+    let chunks = format!("{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", first.len(), second.len());
+    let head = post("/api/v1/changes", &format!("{kind}transfer-encoding: chunked\r\nconnection: close\r\n"), "");
+    let (begun, rest) = chunks.split_at(15);
+    for pieces in
+        [vec![[&head[..], chunks.as_bytes()].concat()], vec![[&head[..], begun.as_bytes()].concat(), rest.into()]]
+    {
+        let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+        let (answer, _) = raw_in_pieces(&api, &pieces).await;
+        assert!(status(&answer) == "422" && answer.contains("no endpoint belongs to a service"), "{answer}");
     }
     api.stop().await;
 }

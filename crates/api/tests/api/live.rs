@@ -139,6 +139,7 @@ async fn a29_a_client_that_comes_back_gets_what_it_missed_or_all_of_it() {
         loop {
             let frame = hear(&mut socket).await;
             if frame["type"] == "snapshot" {
+                assert_eq!(frame["resync"], true, "{since}");
                 stranger.take(&frame);
                 break;
             }

@@ -1,7 +1,8 @@
 //! How long this process stood still: stopped, swapped out, or robbed of its processor.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -14,6 +15,9 @@ const BEAT: Duration = Duration::from_millis(25);
 
 /// A beat so late is on a busy machine, not one that stood still.
 const TOLERANCE: Duration = Duration::from_millis(10);
+
+/// A beat so late is a standstill that somebody may be causing.
+const LATE: Duration = Duration::from_millis(100);
 
 /// A standstill as long as this is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
@@ -31,8 +35,9 @@ struct Inner {
 }
 
 impl Pulse {
-    /// A pulse that beats until the runtime ends, or nobody holds it any more.
-    pub fn start(stats: Arc<Stats>) -> Self {
+    /// A pulse that beats until the runtime ends, or nobody holds it any more. Calls `on_standstill` from
+    /// another thread while this one stands still, once each time.
+    pub fn start(stats: Arc<Stats>, on_standstill: impl Fn() + Send + 'static) -> Self {
         let inner =
             Arc::new(Inner { begun: Instant::now(), beat_us: AtomicU64::new(0), stalled_us: AtomicU64::new(0) });
         let beating = Arc::downgrade(&inner);
@@ -50,12 +55,33 @@ impl Pulse {
                 }
             }
         });
+        let watched = Arc::downgrade(&inner);
+        if let Err(error) =
+            thread::Builder::new().name("pulse".to_owned()).spawn(move || watch(&watched, on_standstill))
+        {
+            warn!("nobody watches whether this process stands still: {error}");
+        }
         Self(inner)
     }
 
     /// How long it stood still since its start, what lasts included.
     pub fn stalled(&self) -> Duration {
         Duration::from_micros(self.0.stalled_us.load(Ordering::Relaxed)) + self.0.overdue(self.0.now_us())
+    }
+}
+
+/// Feels the pulse from outside.
+#[expect(clippy::disallowed_methods, reason = "this thread has no runtime to block")]
+fn watch(inner: &Weak<Inner>, on_standstill: impl Fn()) {
+    let mut told = None;
+    loop {
+        thread::sleep(BEAT);
+        let Some(inner) = inner.upgrade() else { return };
+        let last = inner.beat_us.load(Ordering::Relaxed);
+        if told != Some(last) && inner.overdue(inner.now_us()) >= LATE {
+            told = Some(last);
+            on_standstill();
+        }
     }
 }
 

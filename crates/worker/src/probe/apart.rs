@@ -2,8 +2,9 @@
 //!
 //! The client takes what a target sends as fast as it comes, and with interim answers without end it
 //! does not look up for a fifth of a second at a time: no other probe of the thread goes on meanwhile, nor
-//! does its own timeout. Which target did that, the thread that probes them all cannot tell; so whoever was silent
-//! while it stood still is probed apart the next time, where the time of the processor shows it.
+//! does its own timeout. Which target did that, the thread that probes them all cannot tell; so whoever is silent
+//! while it stands still is asked once more, apart, in the time that is left, and apart the next time: there
+//! the time of the processor shows it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -12,10 +13,11 @@ use std::time::Duration;
 use common::{Cause, Outcome, Phases};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::trace::Trace;
 use super::{Prepared, Probed, Prober};
 
 /// Threads at once. Where all are taken, a target is probed among the others.
@@ -32,9 +34,27 @@ pub(super) fn place(target: &Prepared) -> Option<SemaphorePermit<'static>> {
     if target.hogs() { PLACES.try_acquire().ok() } else { None }
 }
 
-/// Probes a target on another thread, and takes no longer than its timeout.
-pub(super) async fn check(prober: &Prober, target: &Arc<Prepared>, place: SemaphorePermit<'static>) -> Probed {
-    let begun = Instant::now();
+/// A thread for a probe that is connected and silent while its thread stands still.
+pub(super) async fn suspected(standstill: &Notify, trace: &Trace) -> SemaphorePermit<'static> {
+    loop {
+        standstill.notified().await;
+        if trace.is_silent()
+            && let Ok(place) = PLACES.try_acquire()
+        {
+            return place;
+        }
+    }
+}
+
+/// Probes a target on another thread, where it was `asked` before in what is left of its timeout.
+pub(super) async fn check(
+    prober: &Prober,
+    target: &Arc<Prepared>,
+    asked: Option<Instant>,
+    place: SemaphorePermit<'static>,
+) -> Probed {
+    let begun = asked.unwrap_or_else(Instant::now);
+    let left = asked.map_or(target.timeout, |begun| target.timeout.saturating_sub(begun.elapsed()));
     let (sender, receiver) = oneshot::channel();
     let id = Arc::<AtomicI32>::default();
     let there = (prober.clone(), Arc::clone(target), Arc::clone(&id));
@@ -45,20 +65,24 @@ pub(super) async fn check(prober: &Prober, target: &Arc<Prepared>, place: Semaph
         let _ = rustix::process::nice(10);
         let (prober, target, id) = there;
         id.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
-        if let Some(probed) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target)) {
+        if let Some(found) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target, left)) {
             // Nobody waits any more when it did not look up in time.
-            let _ = sender.send(probed);
+            let _ = sender.send(found);
         }
     });
-    if thread.is_err() {
-        return prober.check(target).await;
-    }
-    match timeout_at(begun + target.timeout + GRACE, receiver).await {
-        Ok(Ok(probed)) => probed,
+    let here = async || (prober.check_within(target, left).await, false);
+    let (probed, hogs) = match timeout_at(begun + target.timeout + GRACE, receiver).await {
+        _ if thread.is_err() => here().await,
+        Ok(Ok(found)) => found,
         // There was no descriptor for it.
-        Ok(Err(_)) => prober.check(target).await,
-        Err(_) => given_up(target, begun, is_kept_busy(target, busy_of(id.load(Ordering::Relaxed)))),
+        Ok(Err(_)) => here().await,
+        Err(_) => return given_up(target, begun, is_kept_busy(target, busy_of(id.load(Ordering::Relaxed)))),
+    };
+    if asked.is_some() && !hogs && matches!(probed.outcome, Outcome::Down(Cause::Timeout | Cause::Dns)) {
+        // It had less than its timeout, and may have been slow.
+        return given_up(target, begun, false);
     }
+    probed
 }
 
 /// The outcome of a probe that does not look up: the target's fault if that is what kept it busy.
@@ -67,7 +91,7 @@ fn given_up(target: &Prepared, begun: Instant, kept_busy: bool) -> Probed {
     let (outcome, detail) = if kept_busy {
         (Outcome::Down(Cause::Timeout), format!("no complete answer within {waited} ms, but bytes without end"))
     } else {
-        (Outcome::Unknown, format!("we stood still: the check took more than {waited} ms"))
+        (Outcome::Unknown, format!("we stood still: no complete answer within {waited} ms"))
     };
     Probed {
         started: begun,
@@ -88,13 +112,15 @@ fn runtime() -> Option<Runtime> {
     made.map_err(|error| warn!("no runtime for a probe apart: {error}")).ok()
 }
 
-fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared) -> Option<Probed> {
+/// What the probe found, and whether the target kept this thread busy.
+fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared, left: Duration) -> Option<(Probed, bool)> {
     runtime.block_on(async {
         let another = prober.another().map_err(|error| warn!("no prober for a probe apart: {error}")).ok()?;
         let before = busy();
-        let probed = another.check(target).await;
-        target.set_hogs(is_kept_busy(target, busy().saturating_sub(before)));
-        Some(probed)
+        let probed = another.check_within(target, left).await;
+        let hogs = is_kept_busy(target, busy().saturating_sub(before));
+        target.set_hogs(hogs);
+        Some((probed, hogs))
     })
 }
 

@@ -13,6 +13,7 @@ use hickory_resolver::proto::op::ResponseCode;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::warn;
@@ -32,6 +33,8 @@ struct Sources {
     /// is kept may lead where they do not go.
     api: Clients,
     roots: Arc<RootCertStore>,
+    /// The thread of the probes stands still.
+    standstill: Notify,
 }
 
 /// What probes with the same [`Reach`] share.
@@ -130,7 +133,16 @@ impl Prober {
             let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
-        Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)?, roots })))
+        Ok(Self(Arc::new(Sources {
+            own: clients(Reach::Any)?,
+            api: clients(api_targets)?,
+            roots,
+            standstill: Notify::new(),
+        })))
+    }
+
+    pub(super) fn standstill(&self) -> &Notify {
+        &self.0.standstill
     }
 
     /// What targets of this source are probed with.

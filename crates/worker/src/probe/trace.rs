@@ -116,6 +116,11 @@ impl Trace {
         self.with(|moments| moments.connected_at.is_some() || moments.head_at.is_some())
     }
 
+    /// Whether the first hop has a connection of its own, and no answer.
+    pub(super) fn is_silent(&self) -> bool {
+        self.with(|moments| moments.connected_at.is_some() && moments.head_at.is_none())
+    }
+
     pub(super) fn phases(&self) -> Phases {
         let micros = |time: Option<Duration>| time.map(|time| u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
         self.with(|moments| Phases {
