@@ -1,53 +1,38 @@
 //! More than one worker, and what one Postgres takes.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use chrono::Utc;
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
-use crate::lab::{self, Lab, Load};
+use crate::lab::{self, Lab, Load, Measured};
 use crate::machine;
 use crate::results::{Aim, Section, median};
 
 const WINDOW: Duration = Duration::from_secs(4);
 
-/// Checks a second that each worker of the first count is asked for.
+/// Checks a second that all workers together are asked for.
 const ASKED: f64 = 4_000.0;
+
+/// Checks a second that each worker is asked for that gets a part of a core: more than it can do.
+const ASKED_EACH: f64 = 2_500.0;
 
 pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section> {
     let mut section = Section::new("Past one worker");
     let mut done: Vec<Vec<f64>> = vec![Vec::new(); 3];
     let mut cost: Vec<Vec<f64>> = vec![Vec::new(); 3];
+    let mut shared: Vec<Vec<f64>> = vec![Vec::new(); 3];
     for _ in 0..rounds.min(3) {
-        for (place, (done, cost)) in done.iter_mut().zip(&mut cost).enumerate() {
-            let workers = place + 1;
-            let worker = lab.start(Load { interval_s: 2, ..Load::per_second(2.0 * ASKED) }).await?;
-            let list = lab.files.join("more.yaml");
-            std::fs::write(&list, worker.load.yaml(&lab.target.ports))?;
-            let mut more = Vec::new();
-            for n in 1..workers {
-                let log = lab.files.join(format!("worker-{n}.log"));
-                more.push(lab::spawn(&worker.url, &list, &log)?);
+        for place in 0..3 {
+            let run = together(lab, place + 1, ASKED, false).await?;
+            done[place].push(run.per_second() / ASKED);
+            cost[place].push(run.per_cpu_second());
+            if Share::can_be_had() {
+                shared[place].push(together(lab, place + 1, ASKED_EACH * (place + 1) as f64, true).await?.per_second());
             }
-            // Shares are even after some rounds of the leases.
-            sleep(Duration::from_secs(6)).await;
-            let pids: Vec<u32> = more.iter().map(std::process::Child::id).collect();
-            let cpu = |pids: &[u32]| pids.iter().map(|pid| machine::cpu(*pid)).sum::<anyhow::Result<Duration>>();
-            let before = cpu(&pids)?;
-            let run = lab.measure(&worker, WINDOW).await?;
-            let all = run.worker_cpu + cpu(&pids)? - before;
-            done.push(run.per_second() / ASKED);
-            cost.push(run.checks as f64 / all.as_secs_f64());
-            for child in &mut more {
-                machine::terminate(child.id())?;
-                child.wait()?;
-            }
-            let accounted = lab.discard(worker).await?;
-            if accounted.missed + accounted.unknown + accounted.unaccounted != 0 {
-                println!("{workers} workers: {accounted:?}");
-            }
-            std::fs::remove_file(&list)?;
         }
     }
     let one = median(&cost[0]);
@@ -57,9 +42,92 @@ pub(crate) async fn run(lab: &mut Lab, rounds: usize) -> anyhow::Result<Section>
         let relative = cost.iter().map(|cost| cost / one).collect();
         section.add(format!("{workers} workers: checks per CPU-s of all ÷ those of one"), relative, Aim::None, "");
     }
+    if Share::can_be_had() {
+        let one = median(&shared[0]);
+        for (place, shared) in shared.into_iter().enumerate() {
+            let workers = place + 1;
+            let relative = shared.iter().map(|speed| speed / one).collect();
+            let unit = "checks/s";
+            section.add(
+                format!("{workers} workers, each with a fifth of a core and too much to do"),
+                shared,
+                Aim::None,
+                unit,
+            );
+            section.add(format!("{workers} workers of a fifth of a core ÷ one"), relative, Aim::None, "");
+        }
+    }
     postgres(lab, &mut section, rounds).await?;
-    section.note("All workers share one core here: what is shown is what more of them cost, not what more cores give.");
+    section.note(
+        "All workers share one core here. At the same rate more of them show what that costs; with a part of the core for each \
+         (a control group) they show how they grow where each has its own.",
+    );
     Ok(section)
+}
+
+/// Measures so many workers with one list between them.
+async fn together(lab: &mut Lab, workers: usize, asked: f64, limited: bool) -> anyhow::Result<Measured> {
+    let worker = lab.start(Load { interval_s: 2, ..Load::per_second(2.0 * asked) }).await?;
+    let list = lab.files.join("more.yaml");
+    fs::write(&list, worker.load.yaml(&lab.target.ports))?;
+    let mut more = Vec::new();
+    for n in 1..workers {
+        let log = lab.files.join(format!("worker-{n}.log"));
+        more.push(lab::spawn(&worker.url, &list, &log)?);
+    }
+    let pids: Vec<u32> = more.iter().map(std::process::Child::id).collect();
+    let all = || pids.iter().copied().chain([worker.process.child.id()]);
+    let shares = if limited { all().map(Share::of).collect::<io::Result<Vec<_>>>()? } else { Vec::new() };
+    // Shares of the list are even after some rounds of the leases.
+    sleep(Duration::from_secs(6)).await;
+    let cpu = || pids.iter().map(|pid| machine::cpu(*pid)).sum::<anyhow::Result<Duration>>();
+    let before = cpu()?;
+    let mut run = lab.measure(&worker, WINDOW).await?;
+    run.worker_cpu += cpu()? - before;
+    shares.iter().try_for_each(Share::lift)?;
+    for child in &mut more {
+        machine::terminate(child.id())?;
+        child.wait()?;
+    }
+    let accounted = lab.discard(worker).await?;
+    let is_late = !limited && accounted.missed + accounted.unknown != 0;
+    if is_late || accounted.unaccounted != 0 {
+        println!("{workers} workers: {accounted:?}");
+    }
+    fs::remove_file(&list)?;
+    Ok(run)
+}
+
+/// A fifth of a core for one process, by a control group. Goes once the process has ended.
+struct Share(PathBuf);
+
+impl Share {
+    const GROUPS: &str = "/sys/fs/cgroup/cpu";
+
+    fn can_be_had() -> bool {
+        let probe = PathBuf::from(format!("{}/lookout-bench-{}", Self::GROUPS, std::process::id()));
+        fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).is_ok()
+    }
+
+    fn of(pid: u32) -> io::Result<Self> {
+        let share = Self(PathBuf::from(format!("{}/lookout-bench-{pid}", Self::GROUPS)));
+        fs::create_dir(&share.0)?;
+        fs::write(share.0.join("cpu.cfs_period_us"), "10000")?;
+        fs::write(share.0.join("cpu.cfs_quota_us"), "2000")?;
+        fs::write(share.0.join("cgroup.procs"), pid.to_string())?;
+        Ok(share)
+    }
+
+    /// As much as there is, so that it ends soon.
+    fn lift(&self) -> io::Result<()> {
+        fs::write(self.0.join("cpu.cfs_quota_us"), "-1")
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// How many checks a second one Postgres records, with as many writers as help.

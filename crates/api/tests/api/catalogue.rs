@@ -202,6 +202,12 @@ async fn a12_a_body_of_another_type_is_refused_and_so_is_who_accepts_another_ans
         let answer = request.body("{}").send().await.unwrap();
         assert_eq!(answer.status(), 415, "{path}");
     }
+    // A type has no case, and may have parameters; a list is no object, whatever is in it.
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    let request = request.header("content-type", "Application/JSON; charset=UTF-8");
+    let answer = request.body(r#"["none", "abc"]"#).send().await.unwrap();
+    assert_eq!(answer.status(), 422);
+    assert!(answer.text().await.unwrap().contains("expected an object, found a list"));
     for (accept, path, status) in [
         ("image/png", "/api/v1/overview", 406),
         ("text/csv", "/status", 406),
