@@ -189,7 +189,7 @@ impl Probe for Prober {
         let place = tokio::select! {
             biased;
             probed = self.check_traced(target, target.timeout, &trace) => return probed,
-            place = apart::suspected(self.standstill(), &trace) => place,
+            place = apart::suspected(self.standstill(), &trace, begun + target.timeout) => place,
         };
         Box::pin(apart::check(self, target, Some(begun), place)).await
     }

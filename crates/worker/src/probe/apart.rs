@@ -34,11 +34,12 @@ pub(super) fn place(target: &Prepared) -> Option<SemaphorePermit<'static>> {
     if target.hogs() { PLACES.try_acquire().ok() } else { None }
 }
 
-/// A thread for a probe that is connected and silent while its thread stands still.
-pub(super) async fn suspected(standstill: &Notify, trace: &Trace) -> SemaphorePermit<'static> {
+/// A thread for a probe that is connected and silent while its thread stands still, and has some time left.
+pub(super) async fn suspected(standstill: &Notify, trace: &Trace, deadline: Instant) -> SemaphorePermit<'static> {
     loop {
         standstill.notified().await;
         if trace.is_silent()
+            && Instant::now() + GRACE < deadline
             && let Ok(place) = PLACES.try_acquire()
         {
             return place;
