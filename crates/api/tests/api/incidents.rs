@@ -224,8 +224,15 @@ async fn a_post_that_is_too_much_or_nothing_is_refused_whole() {
     }
     let answer = send(&api, Method::PUT, "/api/v1/services", "image/png", None, INFO).await;
     assert_eq!(answer.status, 415);
-    let answer = send(&api, Method::PUT, "/api/v1/services", "application/json", None, r#"[{"name": "a"}]"#).await;
-    assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["code"]), (422, &json!("bad-info")));
+    let short = r#"[{"name": "a"}]"#;
+    for (kind, body, code) in [
+        ("application/json", short, "bad_json"),
+        ("text/plain", short, "bad-info"),
+        ("application/json", r#"[{"name": "a", "verb": "GET", "resource": "/", "slo": 2, "window": 1}]"#, "bad-slo"),
+    ] {
+        let answer = send(&api, Method::PUT, "/api/v1/services", kind, None, body).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["code"]), (422, &json!(code)), "{body}");
+    }
     api.stop().await;
 }
 
