@@ -76,6 +76,10 @@ impl Shown {
     /// What a request shows; `None` where that is nothing, or nothing that is known here.
     pub(crate) fn of(request: &ServiceRequest) -> Option<Self> {
         let headers = request.headers();
+        // Of two, nobody can say which is meant.
+        if headers.get_all(AUTHORIZATION).nth(1).is_some() {
+            return None;
+        }
         match headers.get(AUTHORIZATION) {
             Some(value) => {
                 let (scheme, rest) = value.as_bytes().split_at(value.as_bytes().iter().position(|byte| *byte == b' ')?);

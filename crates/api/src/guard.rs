@@ -14,6 +14,7 @@ use actix_web::http::{ConnectionType, Method};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
 use futures_util::{FutureExt, StreamExt, stream};
+use percent_encoding::percent_decode_str;
 use store::tokens::Scope;
 use tokio::time::{sleep, timeout};
 
@@ -157,6 +158,10 @@ async fn admit(request: &ServiceRequest) -> Result<Option<Grant>, ApiError> {
     // Postgres keeps no NUL in text, so nothing can have one; asked for it, it is an error.
     if asked.contains("%00") {
         return Err(ApiError::Query("a NUL byte is in no name and no URL".to_owned()));
+    }
+    // Read with replacements, names that differ would be the same.
+    if percent_decode_str(asked).decode_utf8().is_err() {
+        return Err(ApiError::Query("the path or the query is not UTF-8".to_owned()));
     }
     let reads_freely = reads_freely(request.request(), settings);
     let is_open = reads_freely || is_open(request.path(), settings);

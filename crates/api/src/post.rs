@@ -237,8 +237,22 @@ pub(crate) fn date(written: &str) -> Option<DateTime<Utc>> {
         Some(4) => zone.to_owned(),
         _ => "+0000".to_owned(),
     };
+    // Zones of the mail's kind, such as PST, are known; others are taken for UTC.
+    let by_name = DateTime::parse_from_rfc2822(&format!("{day} {month} {year} {time} {zone}"));
     let spelled = format!("{day} {month} {year} {time} {offset}");
-    DateTime::parse_from_str(&spelled, "%d %b %Y %H:%M:%S %z").ok().map(|at| at.to_utc())
+    by_name.or_else(|_| DateTime::parse_from_str(&spelled, "%d %b %Y %H:%M:%S %z")).ok().map(|at| at.to_utc())
+}
+
+/// The moment of a change that a stream tells of.
+///
+/// # Errors
+/// Why nothing can have been rolled out then.
+pub(crate) fn moment(written: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, &'static str> {
+    let at = date(written).ok_or("names no day or no time that there is")?;
+    if at > now + AHEAD {
+        return Err("is more than five minutes ahead");
+    }
+    if at < DateTime::UNIX_EPOCH { Err("is before 1970") } else { Ok(at) }
 }
 
 #[cfg(test)]
@@ -249,9 +263,11 @@ mod tests {
     fn the_date_of_a_change_is_read_in_both_layouts() {
         let at = |text: &str| date(text).map(|at| at.to_rfc3339());
         assert_eq!(at("2018-11-28 14:11:31.5").as_deref(), Some("2018-11-28T14:11:31.500+00:00"));
-        assert_eq!(at("Wed Nov 28 14:11:31 PST 2018").as_deref(), Some("2018-11-28T14:11:31+00:00"));
+        assert_eq!(at("Wed Nov 28 14:11:31 PST 2018").as_deref(), Some("2018-11-28T22:11:31+00:00"));
+        assert_eq!(at("Wed Nov 28 14:11:31 CET 2018").as_deref(), Some("2018-11-28T14:11:31+00:00"));
         assert_eq!(at("Wed Nov  8 14:11:31 +02 2018").as_deref(), Some("2018-11-08T12:11:31+00:00"));
         assert_eq!(at("2018-02-31 14:11:31"), None, "no such day");
+        assert_eq!(at("Wed Feb 31 14:11:31 PST 2018"), None, "no such day");
         assert_eq!((author("<a@b.c>").as_str(), author("a").as_str()), ("a@b.c", "a"));
     }
 }

@@ -133,7 +133,7 @@ impl Order {
             What::Create { name, scope, expires } => {
                 let before = problems.len();
                 if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-                    problems.line(format_args!("--name: {name:?} is not 1 to 100 characters"));
+                    problems.line(format_args!("--name: {name:?} is not 1 to 100 characters that can be seen"));
                 }
                 let scope: Option<Scope> =
                     scope.parse().map_err(|error| problems.line(format_args!("--scope: {scope:?} {error}"))).ok();

@@ -42,7 +42,8 @@ pub(crate) struct UpArgs {
     listen: ListenArgs,
     #[command(flatten)]
     database: DatabaseArgs,
-    /// Where the private Postgres keeps its data [default: /var/lib/lookout as root, else ~/.local/share/lookout]
+    /// Where the private Postgres keeps its data, and results wait while it is away
+    /// [default: /var/lib/lookout as root, else ~/.local/share/lookout]
     #[arg(long, env = "LOOKOUT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]

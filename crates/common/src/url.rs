@@ -200,7 +200,14 @@ impl TargetUrl {
 /// A name or key as log lines show it: one that is a URL loses its query, which may
 /// hold a secret.
 pub fn name_for_log(name: &str) -> String {
-    TargetUrl::parse(name).map_or_else(|_| name.to_owned(), |url| url.for_log())
+    let shown = TargetUrl::parse(name).map_or_else(|_| name.to_owned(), |url| url.for_log());
+    // They make a terminal show a line in another order.
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if !shown.contains(turns) {
+        return shown;
+    }
+    shown.chars().map(|c| if turns(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 impl fmt::Debug for TargetUrl {
@@ -254,9 +261,10 @@ fn is_reference(value: &str) -> bool {
 pub fn is_secret_name(name: &str) -> bool {
     const WHOLE: [&str; 9] = ["auth", "bearer", "hmac", "jwt", "key", "pass", "pwd", "sid", "sig"];
     const ENDS: [&str; 8] = ["-key", "_key", "authkey", "-pass", "_pass", "-pwd", "_pwd", "-sig"];
-    const PARTS: [&str; 11] = [
+    const PARTS: [&str; 12] = [
         "accesskey",
         "apikey",
+        "authorization",
         "credential",
         "passcode",
         "passphrase",
@@ -286,6 +294,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_name_in_a_log_does_not_turn_the_line_around() {
+        assert_eq!(name_for_log("\u{202e}gnp.exe"), "\\u{202e}gnp.exe");
+        assert_eq!(name_for_log("hélène 🚀"), "hélène 🚀");
+        assert_eq!(name_for_log("http://a/?authorization=b").find("=b"), None);
+    }
 
     proptest! {
         #[test]

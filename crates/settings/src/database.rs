@@ -23,8 +23,26 @@ pub enum DatabaseUrlError {
     Syntax(url::ParseError),
 }
 
-/// Parameters of the query that are secrets.
-const SECRET_PARAMETERS: [&str; 2] = ["password", "sslpassword"];
+/// Parameters of the query that are no secrets. Of another one nobody can say.
+const SHOWN_PARAMETERS: [&str; 17] = [
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "port",
+    "ssl-ca",
+    "ssl-cert",
+    "ssl-mode",
+    "ssl-root-cert",
+    "sslcert",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
 
 impl DatabaseUrl {
     /// Parses the URL; also the form for a Unix socket, `postgresql:///db?host=/dir&user=app`.
@@ -54,7 +72,7 @@ fn masked(mut url: Url) -> String {
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "***".to_owned();
     }
-    let is_secret = |name: &str| SECRET_PARAMETERS.contains(&name.to_ascii_lowercase().as_str());
+    let is_secret = |name: &str| !SHOWN_PARAMETERS.contains(&name.to_ascii_lowercase().as_str());
     if url.query_pairs().any(|(name, _)| is_secret(&name)) {
         let kept: Vec<_> = url
             .query_pairs()
@@ -95,6 +113,10 @@ mod tests {
         assert_eq!(format!("{url:?}"), url.to_string());
         let url = DatabaseUrl::parse("postgres://db/x?user=me&Password=s3cret").unwrap();
         assert_eq!(url.to_string(), "postgres://db/x?user=me&Password=***");
+        for name in ["sslpassword", "passwd", "token", "pasword", "passfile", "sslkey"] {
+            let url = DatabaseUrl::parse(&format!("postgres://db/x?{name}=s3cret")).unwrap();
+            assert_eq!(url.to_string(), format!("postgres://db/x?{name}=***"));
+        }
     }
 
     #[test]

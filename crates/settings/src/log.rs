@@ -36,6 +36,9 @@ enum Format {
 /// It has an error to tell of every malformed request, and so whoever sends them decides how much is logged.
 const ANYBODY: &str = "actix_http::h1::dispatcher";
 
+/// It shows the values of parameters of a database URL that it does not know, and they may be secrets.
+const TELLTALE: &str = "sqlx_postgres::options::parse";
+
 /// Dependencies that tell more at `info` or `debug` than anybody wants; a directive
 /// of their own still shows it.
 const NOISY: [&str; 14] = [
@@ -137,8 +140,8 @@ fn filter(text: &str) -> Option<Targets> {
     let quiet = default.min(LevelFilter::WARN);
     let noisy = NOISY.map(|module| (module, quiet)).into_iter().chain([(ANYBODY, LevelFilter::OFF)]);
     // Spans for a collector are no lines, and not part of any.
-    let spans = (traces::TARGET, LevelFilter::OFF);
-    Some(Targets::new().with_default(default).with_targets(noisy).with_targets(modules).with_targets([spans]))
+    let never = [traces::TARGET, TELLTALE].map(|module| (module, LevelFilter::OFF));
+    Some(Targets::new().with_default(default).with_targets(noisy).with_targets(modules).with_targets(never))
 }
 
 fn level(text: &str) -> Option<LevelFilter> {
@@ -180,6 +183,13 @@ mod tests {
     fn spans_for_a_collector_are_in_no_log() {
         for text in ["info", "trace", "traces=trace,info"] {
             assert!(!filter(text).unwrap().would_enable(traces::TARGET, &Level::ERROR), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_shows_parameters_of_a_database_url_is_in_no_log() {
+        for text in ["info", "trace", "sqlx_postgres=trace,info", "sqlx_postgres::options::parse=warn"] {
+            assert!(!filter(text).unwrap().would_enable("sqlx_postgres::options::parse", &Level::WARN), "{text}");
         }
     }
 

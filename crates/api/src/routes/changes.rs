@@ -185,7 +185,7 @@ pub(super) async fn post(
 fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewChange, ApiError> {
     let change = match post::media_type(request).as_str() {
         "application/json" => post::json::<NewChange>(body)?,
-        "text/plain" => from_text(body)?,
+        "text/plain" => from_text(body, now)?,
         _ => return Err(ApiError::MediaType("send a change as application/json or text/plain")),
     };
     let bad = |pointer: &str, message: &str| {
@@ -220,17 +220,18 @@ fn read(request: &HttpRequest, body: &[u8], now: DateTime<Utc>) -> Result<NewCha
 /// Characters of a commit or an author.
 pub(super) const LONGEST: usize = 200;
 
-fn from_text(body: &[u8]) -> Result<NewChange, ApiError> {
+fn from_text(body: &[u8], now: DateTime<Utc>) -> Result<NewChange, ApiError> {
     let bad = |code, message: String| ApiError::Body { pointer: String::new(), code, message };
     let text =
         std::str::from_utf8(body).map_err(|_| bad(Reason::BadSyntax.label(), "the body is not UTF-8".to_owned()))?;
     let change = engine::Change::parse(text)
         .map_err(|rejection| bad(rejection.reason.label(), rejection.explanation.into_owned()))?;
+    let at = post::moment(change.date, now).map_err(|why| bad(Reason::BadDate.label(), format!("the date {why}")))?;
     Ok(NewChange {
         service: change.service.to_owned(),
         commit: change.commit.to_owned(),
         author: Some(post::author(change.author)),
-        at: post::date(change.date),
+        at: Some(at),
     })
 }
 

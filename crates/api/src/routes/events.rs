@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use engine::{Envelope, Nanos, Reason, Rejection, Status};
 use serde::Serialize;
 use store::events::{Access, Change};
@@ -71,7 +71,7 @@ struct Read {
 
 enum Event {
     Access { at: Nanos, verb: String, resource: String, status: Status },
-    Change { commit: String, author: String, date: String, service: String },
+    Change { commit: String, author: String, at: DateTime<Utc>, service: String },
 }
 
 /// Post events
@@ -79,7 +79,8 @@ enum Event {
 /// NDJSON, at most 10,000 lines and 8 MiB: the stream that `lookout replay` reads, with
 /// `{"type": "access", "value": "1543443091.27 GET /api/v1/orders 200"}` and changes. Each
 /// line is stored or rejected for itself. Endpoints are declared at `/api/v1/services`
-/// before. With the header `Idempotency-Key` the same post may be sent again.
+/// before. Lines have no id and other members of them are not looked at: with the header
+/// `Idempotency-Key` the same post may be sent again, and one that breaks off stores nothing.
 #[utoipa::path(
     post,
     path = "/api/v1/events",
@@ -178,15 +179,8 @@ fn event(line: &[u8], latest: Nanos) -> Result<Option<Line>, Rejection> {
             if [commit.as_str(), change.author].iter().any(|text| text.chars().count() > LONGEST) {
                 return Err(Rejection::new(Reason::BadChange, "has a commit or an author of over 200 characters"));
             }
-            if post::date(change.date).is_some_and(|at| at > Utc::now() + post::AHEAD) {
-                return Err(Rejection::new(Reason::BadDate, "is more than five minutes ahead"));
-            }
-            Event::Change {
-                commit,
-                author: post::author(change.author),
-                date: change.date.to_owned(),
-                service: change.service.to_owned(),
-            }
+            let at = post::moment(change.date, Utc::now()).map_err(|why| Rejection::new(Reason::BadDate, why))?;
+            Event::Change { commit, author: post::author(change.author), at, service: change.service.to_owned() }
         }
     };
     Ok(Some(Line::Event(event)))
@@ -217,7 +211,6 @@ async fn find(
     let services: HashMap<String, i32> =
         names.into_iter().zip(found).filter_map(|(name, id)| Some((name, id?))).collect();
 
-    let now = Utc::now();
     let (mut accesses, mut changes) = (Vec::new(), Vec::new());
     for Read { line, event } in read {
         let ordinal = i32::try_from(line).unwrap_or(i32::MAX);
@@ -239,9 +232,8 @@ async fn find(
                     }
                 }
             }
-            Event::Change { commit, author, date, service } => match services.get(&service) {
+            Event::Change { commit, author, at, service } => match services.get(&service) {
                 Some(service_id) => {
-                    let at = post::date(&date).unwrap_or(now);
                     changes.push(Change { service_id: *service_id, commit, author: Some(author), at, ordinal });
                     None
                 }

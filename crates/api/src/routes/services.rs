@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use engine::Info;
+use engine::{Info, InfoReason};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use store::services::{self, Declared, Shown};
 use utoipa::{IntoParams, ToSchema};
 
@@ -133,7 +134,7 @@ pub(super) async fn list(state: web::Data<State>, query: web::Query<Query>) -> R
 
 /// One endpoint of the list that is put.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an endpoint: an object with name, verb, resource, slo and window")]
 #[expect(dead_code, reason = "says what may be in it; the engine reads it, which keeps every digit")]
 pub(super) struct Declaration {
     /// Name of the service.
@@ -183,13 +184,16 @@ pub(super) async fn declare(
     request: HttpRequest,
     AdminBody(body): AdminBody,
 ) -> Result<HttpResponse, ApiError> {
-    match post::media_type(&request).as_str() {
-        "application/json" => drop(post::any_json::<Vec<Declaration>>(&body)?),
-        "text/plain" => {}
+    let is_json = match post::media_type(&request).as_str() {
+        "application/json" => true,
+        "text/plain" => false,
         _ => return Err(ApiError::MediaType("send the endpoints as application/json")),
+    };
+    if is_json {
+        post::any_json::<Vec<Declaration>>(&body)?;
     }
     let info = Info::parse(&body).map_err(|error| ApiError::Body {
-        pointer: String::new(),
+        pointer: if is_json { place(&body, error.reason) } else { String::new() },
         code: error.reason.label(),
         message: error.explanation,
     })?;
@@ -217,6 +221,18 @@ pub(super) async fn declare(
     })
     .await?;
     Ok(HttpResponse::Ok().json(Accepted { endpoints: list.len(), changed, kept }))
+}
+
+/// Which entry of a list is wrong in itself, and which of its members, as a JSON pointer.
+fn place(body: &[u8], reason: InfoReason) -> String {
+    let entries: Vec<&RawValue> = serde_json::from_slice(body).unwrap_or_default();
+    let is_wrong = |entry: &&RawValue| Info::parse(format!("[{entry}]").as_bytes()).is_err();
+    let member = match reason {
+        InfoReason::BadSlo => "/slo",
+        InfoReason::BadWindow => "/window",
+        _ => "",
+    };
+    entries.iter().position(is_wrong).map_or_else(String::new, |index| format!("/{index}{member}"))
 }
 
 /// Names are kept in indexes, and shown to people.

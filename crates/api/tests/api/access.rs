@@ -110,6 +110,19 @@ async fn a01_a_request_without_a_token_is_told_how_to_bring_one() {
 }
 
 #[tokio::test]
+async fn a01_of_two_tokens_none_is_taken() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    for (first, second) in [(TOKEN, "wrong"), ("wrong", TOKEN), (TOKEN, TOKEN)] {
+        let request = api.request(Method::POST, "/api/v1/changes").header("content-type", "application/json");
+        let request = request.header("authorization", format!("Bearer {first}"));
+        let answer = request.header("authorization", format!("Bearer {second}")).body("{}").send().await.unwrap();
+        assert_eq!(answer.status(), 401, "{first} {second}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a02_a_wrong_an_expired_and_a_revoked_token_are_refused_alike() {
     let db = TestDb::new().await;
     let api = TestApi::start_with(&db.url, false).await;

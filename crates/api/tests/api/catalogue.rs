@@ -252,7 +252,11 @@ async fn a13_a14_a_list_of_services_that_is_none_is_refused_with_its_place() {
         (format!(r#"[{{{fields}, "name": "a"}}]"#), 422, "/0"),
         (r#"[{"name": "shop"}]"#.to_owned(), 422, "/0"),
         (r#"[{"name": null}]"#.to_owned(), 422, "/0/name"),
-        (format!("[{{{}}}]", fields.replace("0.9", "90")), 422, "slo"),
+        (format!("[{{{fields}}}, {{{}}}]", fields.replace("0.9", "90")), 422, "\"/1/slo\""),
+        (format!("[{{{}}}]", fields.replace("10", "-1")), 422, "\"/0/window\""),
+        (format!("[{{{}}}]", fields.replace("GET", "")), 422, "\"/0\""),
+        (format!("[{{{fields}}}, {{{fields}}}]"), 422, "duplicate-endpoint"),
+        ("[null]".to_owned(), 422, "expected an endpoint: an object"),
     ] {
         let (status, text) = put(&body, "application/json").await;
         assert_eq!((status, text.contains(place)), (expected, true), "{body:.80}: {text}");
@@ -381,6 +385,20 @@ async fn a18_bytes_that_are_no_name_are_refused_or_found_nowhere() {
         let (answer, closed) = raw(&api, format!("{line}\r\nhost: localhost\r\n\r\n").as_bytes()).await;
         assert_eq!((status(&answer), closed), ("400", true), "{line:?}: {answer}");
     }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a18_what_is_not_utf_8_is_no_path_and_no_parameter() {
+    let (_db, api) = started().await;
+    all(&api, 400, &["/api/v1/targets/%ff", "/api/v1/targets/%c0%ae", "/status?url=%ff", "/status?url=%ed%a0%80"])
+        .await;
+    for method in [Method::PUT, Method::DELETE] {
+        let request = api.request(method, "/api/v1/targets/%ff").bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/json").body(r#"{"url": "https://example.org/"}"#);
+        assert_eq!(request.send().await.unwrap().status(), 400);
+    }
+    all(&api, 404, &["/api/v1/targets/%c3%a9"]).await;
     api.stop().await;
 }
 

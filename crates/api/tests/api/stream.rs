@@ -154,6 +154,24 @@ async fn e06_a_time_that_is_none_or_ahead_is_an_error_of_that_line() {
     api.stop().await;
 }
 
+#[tokio::test]
+async fn e06_a_date_that_there_is_not_is_an_error_of_that_line() {
+    let (_db, api) = declared().await;
+    let dates = ["2026-02-30 00:00:00", "2026-11-31 10:00:00", "Wed Feb 30 14:11:31 PST 2018", "1969-01-01 00:00:00"];
+    for date in dates {
+        let text = format!("commit: x\nAuthor: <a>\nDate: {date}\nService: shop");
+        let (reason, _) = rejected(&api, &json!({"type": "change", "value": text}).to_string()).await;
+        assert_eq!(reason, "bad-date", "{date}");
+        let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+        let answer = request.header("content-type", "text/plain").body(text).send().await.unwrap();
+        assert_eq!(answer.status(), 422, "{date}");
+    }
+    let text = "commit: x\nAuthor: <a>\nDate: Wed Nov 28 14:11:31 PST 2018\nService: shop";
+    assert_eq!(post(&api, json!({"type": "change", "value": text}).to_string()).await.1["accepted"], 1);
+    assert_eq!(api.json("/api/v1/changes").await["changes"][0]["at"], "2018-11-28T22:11:31.000000Z");
+    api.stop().await;
+}
+
 async fn post_with_key(api: &TestApi, body: String) -> (u16, bool) {
     let request = api.request(Method::POST, "/api/v1/events").bearer_auth(TOKEN).header("idempotency-key", "k");
     let answer = request.header("content-type", "application/x-ndjson").body(body).send().await.unwrap();
