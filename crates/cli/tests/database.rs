@@ -39,13 +39,13 @@ fn refused(database_url: &str) -> String {
 #[track_caller]
 fn said(database_url: &str, part: &str) -> String {
     let mut child = Running(lookout(database_url, "info").spawn().unwrap());
-    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = lines.inspect(|line| assert!(!line.contains("s3cret"), "{line}"));
     let line = lines.find(|line| line.contains(part)).unwrap_or_else(|| panic!("it ended without {part:?}"));
     kill_process(Pid::from_child(&child.0), Signal::TERM).unwrap();
     let rest: Vec<_> = lines.collect();
     assert!(child.0.wait().unwrap().success(), "{rest:?}");
     assert_eq!(rest.last().map(String::as_str), Some("stopped cleanly"));
-    assert!(!line.contains("s3cret") && !rest.concat().contains("s3cret"), "{line} {rest:?}");
     line
 }
 
@@ -99,7 +99,9 @@ fn c44_another_scheme_is_told_the_right_one() {
 #[test]
 fn c44_a_server_that_cannot_be_reached_is_waited_for_and_named() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let line = said(&format!("postgres://u:s3cret@{closed}/d"), "waiting: ");
+    // Of parameters that nobody knows, some are secrets of others.
+    let line =
+        said(&format!("postgres://u:s3cret@{closed}/d?sslpassword=s3cret&passwd=s3cret&token=s3cret"), "waiting: ");
     let (_, told) = line.split_once("waiting: ").unwrap();
     assert!(told.starts_with(&format!("cannot reach Postgres at {closed}: ")), "{line}");
     assert!(told.contains("refused"), "{line}");
