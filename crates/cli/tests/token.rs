@@ -55,7 +55,7 @@ fn what_cannot_be_done_is_said_all_at_once() {
     assert_eq!(
         error.lines().collect::<Vec<_>>(),
         [
-            "--name: \"\" is not 1 to 100 characters",
+            "--name: \"\" is not 1 to 100 characters that can be seen",
             "--scope: \"root\" is none of read, write and admin",
             "--expires: \"soon\" is not how long: write 90d, 12h or 30m, or never",
         ]
