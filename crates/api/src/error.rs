@@ -291,11 +291,7 @@ impl ResponseError for ApiError {
                 response.insert_header(("ratelimit", format!("\"{name}\";r=0;t={retry_after}")));
             }
             // What is still to come of it is not waited for.
-            Self::TooSlow
-            | Self::TooLarge(_)
-            | Self::UriTooLong
-            | Self::HeadTooLarge
-            | Self::Header { name: "transfer-encoding" | "content-length", .. } => {
+            Self::TooSlow | Self::TooLarge(_) | Self::UriTooLong | Self::HeadTooLarge => {
                 response.force_close();
             }
             Self::UpgradeRequired => {
