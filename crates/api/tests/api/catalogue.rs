@@ -276,8 +276,10 @@ async fn a16_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_the_conn
     }
     for body in ["x\r\n{}\r\n", "-1\r\n{}\r\n", "fffffffffffffffff\r\n", "2\r\n{}xx\r\n0\r\n\r\n"] {
         let chunked = format!("{kind}transfer-encoding: chunked\r\n");
+        let begun = Instant::now();
         let (answer, closed) = raw(&api, &post("/api/v1/changes", &chunked, body)).await;
         assert_eq!((status(&answer), closed), ("400", true), "{body}: {answer}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{body}: it waits for a rest that it does not read");
         let (answer, closed) = raw_in_pieces(&api, &[&post("/api/v1/changes", &chunked, ""), body.as_bytes()]).await;
         assert_eq!((status(&answer), closed), ("400", true), "{body}: {answer}");
         assert!(answer.contains("header:transfer-encoding"), "{answer}");
