@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 /// An `http` or `https` URL, parsed once.
 ///
 /// Keeps the text as it was written for people, without any user and password
 /// it held: those are sent as `Authorization` and shown to nobody. Nor is the value of
-/// a parameter that [`is_secret_name`] knows, for which `***` stands.
+/// a parameter that [`is_secret_name`] knows, or user and password of a URL within this one,
+/// for which `***` stands.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TargetUrl {
     written: String,
@@ -108,7 +110,7 @@ impl TargetUrl {
             }
         }
         let mut credentials = None;
-        let mut written = mask_parameters(text, str::is_empty);
+        let mut written = mask(text, str::is_empty);
         if authority.contains('@') {
             credentials = Some((percent_decode(url.username()), percent_decode(url.password().unwrap_or_default())));
             // Nothing before the path is masked, so it ends where it did.
@@ -126,12 +128,7 @@ impl TargetUrl {
     /// As [`TargetUrl::parse`]; the error may repeat a piece of `text`.
     pub fn parse_with_secrets(text: &str, shown: &str) -> Result<Self, UrlError> {
         let url = Self::parse(text)?;
-        Ok(Self {
-            written: mask_parameters(shown, is_reference),
-            has_secrets: true,
-            secret: Some(text.to_owned()),
-            ..url
-        })
+        Ok(Self { written: mask(shown, is_reference), has_secrets: true, secret: Some(text.to_owned()), ..url })
     }
 
     /// Whether it was made by [`TargetUrl::parse_with_secrets`], so that any part of it may be secret.
@@ -158,7 +155,7 @@ impl TargetUrl {
     /// took what they were shown for the URL.
     pub fn has_placeholder(&self) -> bool {
         let mut found = false;
-        mask_parameters(self.whole(), |value| {
+        mask(self.whole(), |value| {
             found |= value == PLACEHOLDER;
             true
         });
@@ -168,7 +165,7 @@ impl TargetUrl {
     /// Whether there is a parameter that names a secret, so that people see `***` instead of its value.
     pub fn hides_parameter(&self) -> bool {
         let mut found = false;
-        mask_parameters(self.whole(), |value| {
+        mask(self.whole(), |value| {
             found |= !value.is_empty();
             true
         });
@@ -193,7 +190,7 @@ impl TargetUrl {
         let mut url = self.url.clone();
         url.set_query(None);
         url.set_fragment(None);
-        url.into()
+        mask(url.as_str(), str::is_empty)
     }
 }
 
@@ -219,12 +216,25 @@ impl fmt::Debug for TargetUrl {
 /// Stands for the value of a parameter that is secret.
 const PLACEHOLDER: &str = "***";
 
-/// The text of a URL with `***` for the value of each parameter that names a secret, in its query and behind its `#`;
-/// also of one within the value of another, as in `to=http://a/?token=b`. Values that `is_open` says so of stay.
-fn mask_parameters(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String {
-    let Some(start) = text.find(['?', '#']) else { return text.to_owned() };
-    let mut masked = text[..start].to_owned();
-    for piece in text[start..].split_inclusive(['&', '#']) {
+/// The text of a URL with `***` for the value of each parameter that names a secret, in its query and behind its `#`,
+/// and for user and password of a URL within it; also of one within the value of a parameter, as in
+/// `to=http://a/?token=b`, percent-encoded or not. What `is_open` says so of stays, and so does what stands
+/// before the path.
+fn mask(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let path = text[authority..].find(AUTHORITY_ENDS).map_or(text.len(), |at| authority + at);
+    let (head, tail) = text.split_at(path);
+    format!("{head}{}", mask_tail(tail, &mut is_open))
+}
+
+/// What the host and port of a URL end before.
+const AUTHORITY_ENDS: [char; 4] = ['/', '?', '#', '\\'];
+
+fn mask_tail(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
+    let text = mask_users(text, is_open);
+    let (path, parameters) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    let mut masked = mask_encoded(path, is_open);
+    for piece in parameters.split_inclusive(['&', '#']) {
         let (mut rest, end) = match piece.char_indices().next_back() {
             Some((at, '&' | '#')) => piece.split_at(at),
             _ => (piece, ""),
@@ -238,7 +248,7 @@ fn mask_parameters(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String 
                     break;
                 }
                 _ if next == rest.len() => {
-                    masked.push_str(rest);
+                    masked.push_str(&mask_encoded(rest, is_open));
                     break;
                 }
                 _ => {
@@ -250,6 +260,37 @@ fn mask_parameters(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String 
         masked.push_str(end);
     }
     masked
+}
+
+/// The text with `***` for what stands between `://` and the `@` before a host.
+fn mask_users(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        masked.push_str(before);
+        let end = after.find(|c| c == '&' || AUTHORITY_ENDS.contains(&c)).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) if !is_open(&after[..at]) => {
+                masked.push_str(PLACEHOLDER);
+                &after[at..]
+            }
+            _ => after,
+        };
+    }
+    masked.push_str(rest);
+    masked
+}
+
+/// The same for a text that may be percent-encoded, as a URL within another should be.
+fn mask_encoded(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
+    const SIGNS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
+    if !text.contains('%') {
+        return text.to_owned();
+    }
+    let decoded = percent_decode(text);
+    let masked = if decoded == text { decoded.clone() } else { mask_tail(&decoded, is_open) };
+    if masked == decoded { text.to_owned() } else { utf8_percent_encode(&masked, SIGNS).to_string() }
 }
 
 /// A `${…}` that is filled in later says nothing.
@@ -348,6 +389,14 @@ mod tests {
                 "https://a/?auth_key=***&Key[0]=***&access-key=***&Ocp-Apim-Subscription-Key=***&hmac=***",
             ),
             ("https://a/?token=${s3c}", "https://a/?token=***"),
+            ("https://a/?to=ftp://me:s3c@b/&v=http://s3c;s=1@b", "https://a/?to=ftp://***@b/&v=http://***@b"),
+            (
+                "https://a/http://me:s3c@b/?mail=x@y&to=http://b&c=d@e",
+                "https://a/http://***@b/?mail=x@y&to=http://b&c=d@e",
+            ),
+            ("https://a/?to=http%3A%2F%2Fme%3As3c%40b%2F&v=1%202", "https://a/?to=http%3A%2F%2F***%40b%2F&v=1%202"),
+            ("https://a/?to=%2F%3Ftoken%3Ds3c", "https://a/?to=%2F%3Ftoken%3D***"),
+            ("https://a/?to=%252F%253Ftoken%253Ds3c", "https://a/?to=%252F%253Ftoken%253D***"),
             ("https://a/token=1/?author=me&monkey=2&tokens", "https://a/token=1/?author=me&monkey=2&tokens"),
         ];
         for (text, shown) in cases {
@@ -364,6 +413,8 @@ mod tests {
             url.as_written(),
             "https://a/?a=1;sig=***",
             "https://a/?to=http://x/?token=***",
+            "https://a/?to=http%3A%2F%2F***%40b%2F",
+            "https://a/?to=ftp://***@b/",
             "https://a/#access_token=***",
         ] {
             assert!(TargetUrl::parse(shown).unwrap().has_placeholder(), "{shown}");
