@@ -19,6 +19,7 @@ mod public;
 mod routes;
 mod state;
 mod traces;
+mod upload;
 
 pub use app::{Api, run};
 pub use config::Config;

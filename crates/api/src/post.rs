@@ -1,15 +1,11 @@
 //! What every post has in common: a receipt under its idempotency key, and what a
 //! line of a stream comes to.
 
-use std::future::ready;
-use std::pin::Pin;
 use std::time::Duration;
 
-use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use bytes::Bytes;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,10 +15,7 @@ use sha2::{Digest, Sha256};
 use store::PgConnection;
 use store::StoreError;
 use store::events::{self, Access, Change, Receipt};
-use store::tokens::Scope;
-use tokio::time::timeout;
 
-use crate::access::may_write;
 use crate::error::ApiError;
 use crate::state::State;
 
@@ -33,68 +26,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 const KEY: &str = "idempotency-key";
-
-/// How a body may be packed.
-const CODINGS: [&[u8]; 3] = [b"gzip", b"deflate", b"identity"];
-
-/// How long a body may take to arrive.
-const ARRIVAL: Duration = Duration::from_secs(30);
-
-/// The body of somebody who may tell what happened, decompressed. The token is looked at before the first byte.
-pub(crate) struct Body(pub(crate) Bytes);
-
-/// The body of somebody who may say what is watched.
-pub(crate) struct AdminBody(pub(crate) Bytes);
-
-type Arriving<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
-
-impl FromRequest for Body {
-    type Error = ApiError;
-    type Future = Arriving<Self>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = body(request, payload, Scope::Write);
-        Box::pin(async move { bytes.await.map(Self) })
-    }
-}
-
-impl FromRequest for AdminBody {
-    type Error = ApiError;
-    type Future = Arriving<Self>;
-
-    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = body(request, payload, Scope::Admin);
-        Box::pin(async move { bytes.await.map(Self) })
-    }
-}
-
-fn body(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Arriving<Bytes> {
-    if let Err(refused) = may_write(request, needs) {
-        return Box::pin(ready(Err(refused)));
-    }
-    let coding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-    if coding.as_ref().is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
-        return Box::pin(ready(Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"))));
-    }
-    let is_packed = coding.is_some_and(|coding| coding != b"identity");
-    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
-    let bytes = Bytes::from_request(request, payload);
-    Box::pin(async move {
-        let arrived = timeout(ARRIVAL, bytes).await.map_err(|_| ApiError::TooSlow)?;
-        arrived.map_err(|error| match error.as_response_error().status_code() {
-            StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge("a body has at most 8 MiB".to_owned()),
-            _ => ApiError::Header {
-                name: match (is_packed, is_chunked) {
-                    (true, _) => "content-encoding",
-                    (false, true) => "transfer-encoding",
-                    (false, false) => "content-length",
-                },
-                message: "the body did not arrive as this header says, or not packed as content-encoding says"
-                    .to_owned(),
-            },
-        })
-    })
-}
 
 /// A post and, if its sender gave one, the key that makes it safe to repeat.
 pub(crate) struct Post {
@@ -119,6 +50,11 @@ impl Post {
             }
         };
         Ok(Self { key, digest: Sha256::digest(body).to_vec() })
+    }
+
+    /// Nothing that anybody gets an answer to.
+    pub(crate) fn unanswered() -> Self {
+        Self { key: None, digest: Vec::new() }
     }
 
     /// The answer this post got before, within a day.

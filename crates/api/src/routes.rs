@@ -94,7 +94,6 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     app.app_data(
         web::QueryConfig::default().error_handler(|error, _| ApiError::Query(parameters::explain(&error)).into()),
     );
-    app.app_data(web::PayloadConfig::new(MOST_BYTES));
     let mut served = Served { app, methods: BTreeMap::new() };
     each(&mut served);
     let Served { app, methods } = served;
@@ -105,9 +104,6 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
     }
     app.default_service(web::to(crate::public::answer));
 }
-
-/// Bytes of a body at most, decompressed.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Routes that an app answers, and the methods of each path.
 struct Served<'a> {

@@ -67,7 +67,7 @@ mod window;
 pub use engine::{ChangeId, EndpointId, Engine, Event, OpenIncident, ServiceId, Snapshot, Transition};
 pub use goal::{GoalError, Objective, Window};
 pub use info::{EndpointInfo, Info, InfoError, InfoReason};
-pub use line::{Access, Change, Envelope, Reason, Rejection, Status};
+pub use line::{Access, Change, Envelope, Id, Reason, Rejection, Status};
 pub use monitor::Monitor;
 pub use report::{ByService, Incident, Mttr, RejectedLines, Report, ServiceMonitor};
 pub use stream::{Mode, RejectedLine, Replay, replay};

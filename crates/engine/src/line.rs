@@ -16,6 +16,8 @@ pub enum Reason {
     BadEvent,
     /// A `type` that is none of the three.
     UnknownType,
+    /// An `id` that is not a text, or not of a length that is kept.
+    BadId,
     /// Not four fields.
     BadAccess,
     /// No decimal number of seconds, or one too large.
@@ -39,6 +41,7 @@ impl Reason {
             Self::BadSyntax => "bad-syntax",
             Self::BadEvent => "bad-event",
             Self::UnknownType => "unknown-type",
+            Self::BadId => "bad-id",
             Self::BadAccess => "bad-access",
             Self::BadTimestamp => "bad-timestamp",
             Self::BadStatus => "bad-status",
@@ -62,7 +65,7 @@ impl fmt::Display for Reason {
 pub struct Rejection {
     /// The kind of mistake.
     pub reason: Reason,
-    /// Which member of the event it is in, `type` or `value`; `None` if it is not in one of them.
+    /// Which member of the event it is in, `type`, `value` or `id`; `None` if it is not in one of them.
     pub member: Option<&'static str>,
     /// What was found and what would be right, in one line without control characters.
     pub explanation: Cow<'static, str>,
@@ -74,6 +77,7 @@ impl Rejection {
         let member = match reason {
             Reason::BadSyntax | Reason::BadEvent => None,
             Reason::UnknownType => Some("type"),
+            Reason::BadId => Some("id"),
             _ => Some("value"),
         };
         Self { reason, member, explanation: explanation.into() }
@@ -111,6 +115,17 @@ pub enum Envelope<'a> {
     EndOfStream,
 }
 
+/// What a sender calls an event, so that it may be sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Id<'a> {
+    /// Nothing.
+    None,
+    /// A text.
+    Text(Cow<'a, str>),
+    /// Something else: a number may lose digits on its way.
+    Other,
+}
+
 impl<'a> Envelope<'a> {
     /// Reads a line: an object with `type` and `value`, as JSON or in the Python form.
     /// `None` for a blank line.
@@ -122,10 +137,32 @@ impl<'a> Envelope<'a> {
         if line.is_empty() {
             return Ok(None);
         }
+        let [kind, value] = members(line, ["type", "value"])?;
+        Self::of(kind, value).map(Some)
+    }
+
+    /// Reads a line like [`Envelope::parse`], and the `id` that its sender gave it.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn parse_with_id(line: &'a [u8]) -> Result<Option<(Self, Id<'a>)>, Rejection> {
+        let line = trim(line);
+        if line.is_empty() {
+            return Ok(None);
+        }
+        let [kind, value, id] = members(line, ["type", "value", "id"])?;
+        let id = match id {
+            None => Id::None,
+            Some(Field::Text(id)) => Id::Text(id),
+            Some(_) => Id::Other,
+        };
+        Ok(Some((Self::of(kind, value)?, id)))
+    }
+
+    fn of(kind: Option<Field<'a>>, value: Option<Field<'a>>) -> Result<Self, Rejection> {
         let bad_event = |member, explanation| {
             Err(Rejection { member: Some(member), ..Rejection::new(Reason::BadEvent, explanation) })
         };
-        let [kind, value] = members(line)?;
         let kind = match kind {
             Some(Field::Text(kind)) => kind,
             None => return bad_event("type", "has no \"type\""),
@@ -134,29 +171,28 @@ impl<'a> Envelope<'a> {
         let wrap = match &*kind {
             "access" => Envelope::Access,
             "change" => Envelope::Change,
-            "end-of-stream" => return Ok(Some(Self::EndOfStream)),
+            "end-of-stream" => return Ok(Self::EndOfStream),
             _ => {
                 let explanation = format!("{} is none of access, change, end-of-stream", shown(&kind));
                 return Err(Rejection::new(Reason::UnknownType, explanation));
             }
         };
         match value {
-            Some(Field::Text(value)) => Ok(Some(wrap(value))),
+            Some(Field::Text(value)) => Ok(wrap(value)),
             None => bad_event("value", "has no \"value\""),
             Some(_) => bad_event("value", "\"value\" is not a text"),
         }
     }
 }
 
-fn members(line: &[u8]) -> Result<Fields<'_, 2>, Rejection> {
-    const NAMES: [&str; 2] = ["type", "value"];
+fn members<'a, const N: usize>(line: &'a [u8], names: [&str; N]) -> Result<Fields<'a, N>, Rejection> {
     let line = std::str::from_utf8(line).map_err(|error| {
         Rejection::new(Reason::BadSyntax, format!("is not UTF-8 at byte {}", error.valid_up_to() + 1))
     })?;
-    match json::object(line, NAMES) {
+    match json::object(line, names) {
         Some(Parsed::Right(fields)) => Ok(fields),
         Some(Parsed::Other) => Err(Rejection::new(Reason::BadEvent, "is JSON, but not an object")),
-        None => python::dict(line, NAMES).ok_or_else(|| {
+        None => python::dict(line, names).ok_or_else(|| {
             Rejection::new(Reason::BadSyntax, format!("is neither JSON nor a Python dict: {}", shown(line)))
         }),
     }

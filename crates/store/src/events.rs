@@ -1,8 +1,10 @@
 //! What others post: access events and changes, each post one batch.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{Acquire, PgConnection};
+use sqlx::{Acquire, PgConnection, Postgres, Transaction};
 
 use crate::batches::CHANNEL;
 use crate::{StoreError, partitions};
@@ -46,6 +48,77 @@ pub struct Receipt {
     pub status: i16,
     /// The answer.
     pub answer: Value,
+}
+
+/// What the sender of an event calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventId {
+    /// As the sender chose it.
+    pub id: String,
+    /// Digest of the event.
+    pub digest: Vec<u8>,
+}
+
+/// Whether an id is somebody's already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// It is this event's from now on.
+    New,
+    /// The same event was stored under it.
+    Duplicate,
+    /// Another event was stored under it.
+    Taken,
+}
+
+/// Begins what [`claim`] and [`write`] are parts of: dropped, it leaves nothing behind.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn begin(connection: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
+    Ok(connection.begin().await?)
+}
+
+/// Takes ids for events, for a day from now on. Of the same one twice the first is new.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn claim(connection: &mut PgConnection, ids: &[EventId]) -> Result<Vec<Claim>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Index: event_id_time.
+    sqlx::query!("delete from event_id where created_at < clock_timestamp() - interval '1 day'")
+        .execute(&mut *connection)
+        .await?;
+    let names: Vec<String> = ids.iter().map(|one| one.id.clone()).collect();
+    let digests: Vec<Vec<u8>> = ids.iter().map(|one| one.digest.clone()).collect();
+    // In one order, or two posts with the same ids would wait for each other.
+    let taken = sqlx::query_scalar!(
+        "insert into event_id (id, digest)
+         select distinct on (id) id, digest from unnest($1::text[], $2::bytea[]) with ordinality as u (id, digest, place)
+         order by id, place
+         on conflict do nothing
+         returning id",
+        &names,
+        &digests,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut taken: HashSet<String> = taken.into_iter().collect();
+    // Index: event_id_pkey.
+    let stored =
+        sqlx::query!("select id, digest from event_id where id = any($1)", &names).fetch_all(connection).await?;
+    let stored: HashMap<String, Vec<u8>> = stored.into_iter().map(|row| (row.id, row.digest)).collect();
+    let claims = ids.iter().map(|one| {
+        if stored.get(&one.id) != Some(&one.digest) {
+            Claim::Taken
+        } else if taken.remove(&one.id) {
+            Claim::New
+        } else {
+            Claim::Duplicate
+        }
+    });
+    Ok(claims.collect())
 }
 
 /// The receipt of a key, if it was used within the last day.

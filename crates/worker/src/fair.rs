@@ -80,7 +80,7 @@ impl<P: Probe, R: Reach> Fair<P, R> {
     /// Judges what `prober` finds. Within the runtime that probes: it is its standstill that counts.
     pub fn new(prober: P, reach: R, stats: Arc<Stats>) -> Self {
         let watched = prober.clone();
-        let pulse = Pulse::start(Arc::clone(&stats), move || watched.stands_still());
+        let pulse = Pulse::start(Arc::clone(&stats), move |overdue| watched.stands_still(overdue));
         stats.set_offline(false);
         let network = Network { reach, stats, known: Mutex::default(), asking: tokio::sync::Mutex::const_new(None) };
         let network = Arc::new(network);

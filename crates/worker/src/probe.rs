@@ -13,6 +13,7 @@ mod apart;
 mod classify;
 mod client;
 mod expect;
+mod floods;
 mod trace;
 
 use std::borrow::Cow;
@@ -175,8 +176,9 @@ pub trait Probe: Clone + Send + Sync + 'static {
     /// Probes a target once.
     fn check(&self, target: &Arc<Prepared>) -> impl Future<Output = Probed> + Send;
 
-    /// Says, from another thread, that the one of the probes stands still. One under way may be why.
-    fn stands_still(&self) {}
+    /// Says, from another thread, that the one of the probes stands still, and for how long already. One
+    /// under way may be why.
+    fn stands_still(&self, _overdue: Duration) {}
 }
 
 impl Probe for Prober {
@@ -189,13 +191,13 @@ impl Probe for Prober {
         let place = tokio::select! {
             biased;
             probed = self.check_traced(target, target.timeout, &trace) => return probed,
-            place = apart::suspected(self.standstill(), &trace, begun + target.timeout) => place,
+            place = apart::suspected(self.floods(), &trace, begun + target.timeout) => place,
         };
         Box::pin(apart::check(self, target, Some(begun), place)).await
     }
 
-    fn stands_still(&self) {
-        self.standstill().notify_waiters();
+    fn stands_still(&self, overdue: Duration) {
+        self.floods().look(overdue);
     }
 }
 

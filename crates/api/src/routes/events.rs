@@ -3,19 +3,23 @@
 use std::collections::HashMap;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, rt, web};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use engine::{Envelope, Nanos, Reason, Rejection, Status};
+use engine::{Envelope, Id, Nanos, Reason, Rejection, Status};
 use serde::Serialize;
-use store::events::{Access, Change};
-use store::{PgConnection, services};
+use sha2::{Digest, Sha256};
+use store::events::{self, Access, Change, Claim, EventId};
+use store::{PgConnection, StoreError, services};
+use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::changes::LONGEST;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
-use crate::post::{self, Body, Post};
+use crate::post::{self, Post};
 use crate::state::{State, within};
+use crate::upload::{BrokenOff, Upload};
 
 /// Lines in a post at most.
 const MOST_LINES: usize = 10_000;
@@ -26,6 +30,9 @@ const EARLIEST_NS: u64 = 946_684_800_000_000_000;
 /// Bytes in a line at most.
 const LONGEST_LINE: usize = 64 * 1024;
 
+/// Characters in the id of a line at most.
+const LONGEST_ID: usize = 200;
+
 /// What came over this path, in `source`.
 const SOURCE: &str = "events";
 
@@ -33,8 +40,10 @@ const SOURCE: &str = "events";
 #[derive(Serialize, ToSchema)]
 #[schema(as = PostedEvents)]
 pub(super) struct Outcome {
-    /// Requests and changes that are stored.
+    /// Requests and changes that are stored now.
     accepted: usize,
+    /// Those that were stored before under the same `id`.
+    duplicates: usize,
     /// Lines that are not; they had no effect.
     rejected: usize,
     /// Every line that is not blank, in order; nothing after `end-of-stream` is looked at.
@@ -46,10 +55,11 @@ pub(super) struct Outcome {
 struct LineResult {
     /// Counted from 1, blank ones too.
     line: usize,
-    /// 201 for one that is stored, 422 for one that is not.
+    /// 201 for one that is stored, 200 for a duplicate of one that was, 409 for one whose `id` another one has,
+    /// 422 for one that breaks a rule.
     #[schema(example = 422)]
     status: u16,
-    /// The first rule it breaks, as in `lookout replay`; absent if it is stored.
+    /// `duplicate`, `id-taken`, or the first rule it breaks, as in `lookout replay`; absent if it is stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "bad-status", required = false, nullable = false)]
     reason: Option<&'static str>,
@@ -66,7 +76,20 @@ struct LineResult {
 /// A line that can be stored if its names are known.
 struct Read {
     line: usize,
+    id: Option<EventId>,
     event: Event,
+}
+
+/// A line that can be stored.
+struct Found {
+    line: usize,
+    id: Option<EventId>,
+    row: Row,
+}
+
+enum Row {
+    Access(Access),
+    Change(Change),
 }
 
 enum Event {
@@ -79,8 +102,12 @@ enum Event {
 /// NDJSON, at most 10,000 lines and 8 MiB: the stream that `lookout replay` reads, with
 /// `{"type": "access", "value": "1543443091.27 GET /api/v1/orders 200"}` and changes. Each
 /// line is stored or rejected for itself. Endpoints are declared at `/api/v1/services`
-/// before. Lines have no id and other members of them are not looked at: with the header
-/// `Idempotency-Key` the same post may be sent again, and one that breaks off stores nothing.
+/// before.
+///
+/// A line may have an `id`, a text of 1 to 200 characters: within a day the same line under the same
+/// `id` is stored once. Lines without one are stored as often as they are sent, unless the whole post is
+/// repeated under the header `Idempotency-Key`. Of a post that breaks off, the complete lines with an
+/// `id` are stored, and no others: send it again. Other members of a line are not looked at.
 #[utoipa::path(
     post,
     path = "/api/v1/events",
@@ -92,24 +119,84 @@ enum Event {
 pub(super) async fn post(
     state: web::Data<State>,
     request: HttpRequest,
-    Body(body): Body,
+    upload: Upload,
 ) -> Result<HttpResponse, ApiError> {
+    // Not within the connection, which may be gone before what came of it is stored.
+    let answer = rt::spawn(async move {
+        match upload.arrive().await {
+            Ok(body) => answer(&state, &request, &body).await,
+            Err(BrokenOff { part, error }) => {
+                keep(&state, &part).await;
+                Err(error)
+            }
+        }
+    });
+    answer.await.unwrap_or_else(|lost| match lost.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(ApiError::Unavailable("this process is being stopped")),
+    })
+}
+
+async fn answer(state: &State, request: &HttpRequest, body: &Bytes) -> Result<HttpResponse, ApiError> {
     const TYPES: [&str; 4] = ["application/x-ndjson", "application/jsonl", "application/json", "text/plain"];
-    if !TYPES.contains(&post::media_type(&request).as_str()) {
+    if !TYPES.contains(&post::media_type(request).as_str()) {
         return Err(ApiError::MediaType("send events as application/x-ndjson"));
     }
-    let (read, mut results) = read(&body)?;
-    let post = Post::new(&request, &body)?;
+    let (read, results) = read(body)?;
+    store(state, &Post::new(request, body)?, read, results).await
+}
+
+/// Stores what is complete and can be sent again of a post that broke off.
+async fn keep(state: &State, part: &[u8]) {
+    let complete = part.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    let Ok((mut read, _)) = read(&part[..complete]) else { return };
+    read.retain(|line| line.id.is_some());
+    let lines = read.len();
+    if lines == 0 {
+        return;
+    }
+    match store(state, &Post::unanswered(), read, Vec::new()).await {
+        Ok(_) => info!("a post of events broke off: its {lines} complete lines with an id are kept"),
+        Err(error) => {
+            warn!("a post of events broke off, and its {lines} complete lines with an id are not kept: {error}")
+        }
+    }
+}
+
+async fn store(
+    state: &State,
+    post: &Post,
+    read: Vec<Read>,
+    mut results: Vec<LineResult>,
+) -> Result<HttpResponse, ApiError> {
     within(post::PATIENCE, async {
         let mut connection = state.database().await?;
         if let Some(answer) = post.answered(&mut connection).await? {
             return Ok(answer);
         }
-        let (accesses, changes) = find(&mut connection, read, &mut results).await?;
+        let mut transaction = events::begin(&mut connection).await?;
+        let found = find(&mut transaction, read, &mut results).await?;
+        let ids: Vec<EventId> = found.iter().filter_map(|one| one.id.clone()).collect();
+        let mut claims = events::claim(&mut transaction, &ids).await?.into_iter();
+        let (mut accesses, mut changes, mut duplicates) = (Vec::new(), Vec::new(), 0);
+        for Found { line, id, row } in found {
+            let claim = id.and_then(|_| claims.next()).unwrap_or(Claim::New);
+            duplicates += usize::from(claim == Claim::Duplicate);
+            results.push(LineResult::claimed(line, claim));
+            match (claim, row) {
+                (Claim::New, Row::Access(access)) => accesses.push(access),
+                (Claim::New, Row::Change(change)) => changes.push(change),
+                _ => {}
+            }
+        }
         results.sort_by_key(|result| result.line);
         let accepted = accesses.len() + changes.len();
-        let answer = Outcome { accepted, rejected: results.len() - accepted, results };
-        post.store(&state, &mut connection, SOURCE, &accesses, &changes, StatusCode::MULTI_STATUS, &answer).await
+        let rejected = results.len() - accepted - duplicates;
+        let answer = Outcome { accepted, duplicates, rejected, results };
+        let answer =
+            post.store(state, &mut transaction, SOURCE, &accesses, &changes, StatusCode::MULTI_STATUS, &answer).await?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(answer)
     })
     .await
 }
@@ -125,7 +212,7 @@ fn read(body: &[u8]) -> Result<(Vec<Read>, Vec<LineResult>), ApiError> {
         match event(line, latest.unwrap_or(Nanos::MAX)) {
             Ok(None) => {}
             Ok(Some(Line::End)) => break,
-            Ok(Some(Line::Event(event))) => read.push(Read { line: number, event }),
+            Ok(Some(Line::Event(event, id))) => read.push(Read { line: number, id, event }),
             Err(rejection) => results.push(LineResult::rejected(number, rejection)),
         }
         if read.len() + results.len() > MOST_LINES {
@@ -139,7 +226,7 @@ fn read(body: &[u8]) -> Result<(Vec<Read>, Vec<LineResult>), ApiError> {
 }
 
 enum Line {
-    Event(Event),
+    Event(Event, Option<EventId>),
     End,
 }
 
@@ -147,43 +234,56 @@ fn event(line: &[u8], latest: Nanos) -> Result<Option<Line>, Rejection> {
     if line.len() > LONGEST_LINE {
         return Err(Rejection::new(Reason::BadSyntax, "is longer than 64 KiB"));
     }
-    let event = match Envelope::parse(line)? {
-        None => return Ok(None),
-        Some(Envelope::EndOfStream) => return Ok(Some(Line::End)),
-        Some(Envelope::Access(value)) => {
-            let access = engine::Access::parse(&value)?;
-            // It would move the endpoint's clock, and nothing until then would count.
-            if access.at > latest {
-                return Err(Rejection::new(Reason::BadTimestamp, "is more than five minutes ahead"));
-            }
-            // Nobody's request, but a number of something else; it would open an incident of decades.
-            if access.at.get() < EARLIEST_NS {
-                return Err(Rejection::new(
-                    Reason::BadTimestamp,
-                    "is before the year 2000: seconds since 1970 are expected",
-                ));
-            }
-            Event::Access {
-                at: access.at,
-                verb: access.verb.to_owned(),
-                resource: access.resource.to_owned(),
-                status: access.status,
-            }
-        }
-        Some(Envelope::Change(value)) => {
-            let change = engine::Change::parse(&value)?;
-            let commit = post::visible(change.commit);
-            if commit.is_empty() || change.service.contains('\0') {
-                return Err(Rejection::new(Reason::BadChange, "has a commit or a service of control characters"));
-            }
-            if [commit.as_str(), change.author].iter().any(|text| text.chars().count() > LONGEST) {
-                return Err(Rejection::new(Reason::BadChange, "has a commit or an author of over 200 characters"));
-            }
-            let at = post::moment(change.date, Utc::now()).map_err(|why| Rejection::new(Reason::BadDate, why))?;
-            Event::Change { commit, author: post::author(change.author), at, service: change.service.to_owned() }
-        }
+    let Some((envelope, id)) = Envelope::parse_with_id(line)? else { return Ok(None) };
+    let (event, text) = match &envelope {
+        Envelope::EndOfStream => return Ok(Some(Line::End)),
+        Envelope::Access(value) => (access(value, latest)?, value),
+        Envelope::Change(value) => (change(value)?, value),
     };
-    Ok(Some(Line::Event(event)))
+    let id = match id {
+        Id::None => None,
+        Id::Other => return Err(Rejection::new(Reason::BadId, "\"id\" is not a text")),
+        Id::Text(id) if !(1..=LONGEST_ID).contains(&id.chars().count()) || id.contains(char::is_control) => {
+            let explanation =
+                format!("\"id\" has to be 1 to {LONGEST_ID} characters, and none of them a control character");
+            return Err(Rejection::new(Reason::BadId, explanation));
+        }
+        // A change never reads like a request.
+        Id::Text(id) => Some(EventId { id: id.into_owned(), digest: Sha256::digest(text.as_bytes()).to_vec() }),
+    };
+    Ok(Some(Line::Event(event, id)))
+}
+
+fn access(value: &str, latest: Nanos) -> Result<Event, Rejection> {
+    let access = engine::Access::parse(value)?;
+    // It would move the endpoint's clock, and nothing until then would count.
+    if access.at > latest {
+        return Err(Rejection::new(Reason::BadTimestamp, "is more than five minutes ahead"));
+    }
+    // Nobody's request, but a number of something else; it would open an incident of decades.
+    if access.at.get() < EARLIEST_NS {
+        let explanation = "is before the year 2000: seconds since 1970 are expected";
+        return Err(Rejection::new(Reason::BadTimestamp, explanation));
+    }
+    Ok(Event::Access {
+        at: access.at,
+        verb: access.verb.to_owned(),
+        resource: access.resource.to_owned(),
+        status: access.status,
+    })
+}
+
+fn change(value: &str) -> Result<Event, Rejection> {
+    let change = engine::Change::parse(value)?;
+    let commit = post::visible(change.commit);
+    if commit.is_empty() || change.service.contains('\0') {
+        return Err(Rejection::new(Reason::BadChange, "has a commit or a service of control characters"));
+    }
+    if [commit.as_str(), change.author].iter().any(|text| text.chars().count() > LONGEST) {
+        return Err(Rejection::new(Reason::BadChange, "has a commit or an author of over 200 characters"));
+    }
+    let at = post::moment(change.date, Utc::now()).map_err(|why| Rejection::new(Reason::BadDate, why))?;
+    Ok(Event::Change { commit, author: post::author(change.author), at, service: change.service.to_owned() })
 }
 
 /// Looks up the names; what has none known is rejected.
@@ -191,7 +291,7 @@ async fn find(
     connection: &mut PgConnection,
     read: Vec<Read>,
     results: &mut Vec<LineResult>,
-) -> Result<(Vec<Access>, Vec<Change>), ApiError> {
+) -> Result<Vec<Found>, ApiError> {
     let (mut verbs, mut resources, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for Read { event, .. } in &read {
         match event {
@@ -211,49 +311,55 @@ async fn find(
     let services: HashMap<String, i32> =
         names.into_iter().zip(found).filter_map(|(name, id)| Some((name, id?))).collect();
 
-    let (mut accesses, mut changes) = (Vec::new(), Vec::new());
-    for Read { line, event } in read {
+    let mut known = Vec::new();
+    for Read { line, id, event } in read {
         let ordinal = i32::try_from(line).unwrap_or(i32::MAX);
-        let rejection = match event {
+        let row = match event {
             Event::Access { at, verb, resource, status } => {
                 let name = (verb, resource);
-                match endpoints.get(&name) {
-                    Some(endpoint_id) => {
-                        let (at_ns, status) = (at.get().cast_signed(), status.get().cast_signed());
-                        accesses.push(Access { endpoint_id: *endpoint_id, at_ns, status, ordinal });
-                        None
-                    }
-                    None => {
-                        let explanation = format!(
-                            "{:?} is no endpoint: declare it at /api/v1/services",
-                            format!("{} {}", name.0, name.1)
-                        );
-                        Some(Rejection::new(Reason::UnknownEndpoint, explanation))
-                    }
-                }
+                let (at_ns, status) = (at.get().cast_signed(), status.get().cast_signed());
+                let endpoint = endpoints.get(&name).copied();
+                endpoint.map(|endpoint_id| Row::Access(Access { endpoint_id, at_ns, status, ordinal })).ok_or_else(
+                    || {
+                        let name = format!("{} {}", name.0, name.1);
+                        let explanation = format!("{name:?} is no endpoint: declare it at /api/v1/services");
+                        Rejection::new(Reason::UnknownEndpoint, explanation)
+                    },
+                )
             }
-            Event::Change { commit, author, at, service } => match services.get(&service) {
-                Some(service_id) => {
-                    changes.push(Change { service_id: *service_id, commit, author: Some(author), at, ordinal });
-                    None
-                }
+            Event::Change { commit, author, at, service } => match services.get(&service).copied() {
+                Some(service_id) => Ok(Row::Change(Change { service_id, commit, author: Some(author), at, ordinal })),
                 None => {
                     let explanation = format!("no endpoint belongs to a service {service:?}");
-                    Some(Rejection::new(Reason::UnknownService, explanation))
+                    Err(Rejection::new(Reason::UnknownService, explanation))
                 }
             },
         };
-        results.push(match rejection {
-            None => LineResult { line, status: 201, reason: None, pointer: None, explanation: None },
-            Some(rejection) => LineResult::rejected(line, rejection),
-        });
+        match row {
+            Ok(row) => known.push(Found { line, id, row }),
+            Err(rejection) => results.push(LineResult::rejected(line, rejection)),
+        }
     }
-    Ok((accesses, changes))
+    Ok(known)
 }
 
 impl LineResult {
+    fn claimed(line: usize, claim: Claim) -> Self {
+        let (status, reason, explanation) = match claim {
+            Claim::New => (201, None, None),
+            Claim::Duplicate => (200, Some("duplicate"), None),
+            Claim::Taken => (409, Some("id-taken"), Some("another line had this \"id\" within the last day")),
+        };
+        let pointer = explanation.map(|_| "/id");
+        Self { line, status, reason, pointer, explanation: explanation.map(str::to_owned) }
+    }
+
     fn rejected(line: usize, rejection: Rejection) -> Self {
-        let pointer = rejection.member.map(|member| if member == "type" { "/type" } else { "/value" });
+        let pointer = rejection.member.map(|member| match member {
+            "type" => "/type",
+            "id" => "/id",
+            _ => "/value",
+        });
         let explanation = Some(rejection.explanation.into_owned());
         Self { line, status: 422, reason: Some(rejection.reason.label()), pointer, explanation }
     }

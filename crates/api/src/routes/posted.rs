@@ -22,8 +22,9 @@ use super::targets::{Target, etag};
 use crate::config::ListenSettings;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, ChangesTarget, NotFound, TakesTarget, Unseen};
-use crate::post::{self, AdminBody, PATIENCE};
+use crate::post::{self, PATIENCE};
 use crate::state::{State, within};
+use crate::upload::AdminBody;
 
 /// A target as it is posted: the fields of one in the configuration file, with the same
 /// rules and defaults. `${…}` is not filled in.

@@ -14,8 +14,9 @@ use crate::answer::Moment;
 use crate::cursor;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
-use crate::post::{self, AdminBody};
+use crate::post;
 use crate::state::{PATIENCE, State, within};
+use crate::upload::AdminBody;
 
 /// Endpoints on a page, at most and unless fewer are asked for.
 const PAGE: i64 = 500;

@@ -7,6 +7,8 @@
 //! | E17 | here for the token, which a hook shows: there are no signatures. A post that is repeated is E07 |
 //! | E20 | `access.rs` (`a23_…`): a limit for each token and address |
 
+use std::time::Duration;
+
 use chrono::Utc;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -197,6 +199,94 @@ async fn e08_another_post_under_the_same_key_is_a_conflict() {
     api.stop().await;
 }
 
+/// A line with this id.
+fn named(id: &str, text: &str) -> String {
+    json!({"id": id, "type": "access", "value": format!("{}.5 {text}", Utc::now().timestamp() - 60)}).to_string()
+}
+
+/// What became of each line: its status and the reason.
+fn outcomes(body: &Value) -> Vec<(u64, &str)> {
+    let results = body["results"].as_array().unwrap().iter();
+    results.map(|line| (line["status"].as_u64().unwrap(), line["reason"].as_str().unwrap_or_default())).collect()
+}
+
+#[tokio::test]
+async fn e07_the_same_event_twice_is_a_duplicate_and_stored_once() {
+    let (db, api) = declared().await;
+    let (one, two) = (named("one", "GET / 200"), named("two", "GET / 200"));
+    let change = json!({
+        "type": "change", "id": "three",
+        "value": "commit: x\nAuthor: <a>\nDate: 2026-11-20 10:00:00\nService: shop"
+    });
+    let (status, body) = post(&api, format!("{one}\n{}\n{one}\n{change}", good())).await;
+    assert_eq!(status, 207);
+    assert_eq!(outcomes(&body), [(201, ""), (201, ""), (200, "duplicate"), (201, "")]);
+    assert_eq!((&body["accepted"], &body["duplicates"], &body["rejected"]), (&json!(3), &json!(1), &json!(0)));
+    // The members in another order say the same.
+    let value = serde_json::from_str::<Value>(&one).unwrap()["value"].clone();
+    let reordered = format!(r#"{{"value": {value},  "type": "access", "id": "one", "host": "b"}}"#);
+    let (_, body) = post(&api, format!("{change}\n{two}\n{reordered}")).await;
+    assert_eq!(outcomes(&body), [(200, "duplicate"), (201, ""), (200, "duplicate")]);
+    assert_eq!(stored(&db).await, 3);
+    assert_eq!(api.json("/api/v1/changes").await["changes"].as_array().unwrap().len(), 1);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e07_an_event_that_was_rejected_leaves_its_id_free_and_so_does_a_day() {
+    let (db, api) = declared().await;
+    let (wrong, right) = (named("one", "GET /nowhere 200"), named("one", "GET / 200"));
+    assert_eq!(outcomes(&post(&api, wrong).await.1), [(422, "unknown-endpoint")]);
+    assert_eq!(outcomes(&post(&api, right.clone()).await.1), [(201, "")]);
+    assert_eq!(outcomes(&post(&api, right.clone()).await.1), [(200, "duplicate")]);
+    sqlx::query("update event_id set created_at = now() - interval '25 hours'").execute(&db.pool).await.unwrap();
+    assert_eq!(outcomes(&post(&api, right).await.1), [(201, "")]);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e07_posts_with_the_same_events_at_once_store_each_of_them_once() {
+    let (db, api) = declared().await;
+    let mut lines: Vec<_> = (0..200).map(|number| named(&number.to_string(), "GET / 200")).collect();
+    let forwards = lines.join("\n");
+    lines.reverse();
+    let backwards = lines.join("\n");
+    let (one, two) = tokio::join!(post(&api, forwards), post(&api, backwards));
+    let count = |name: &str| one.1[name].as_u64().unwrap() + two.1[name].as_u64().unwrap();
+    assert_eq!((count("accepted"), count("duplicates"), count("rejected")), (200, 200, 0));
+    assert_eq!(stored(&db).await, 200);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e08_another_event_under_the_same_id_is_a_conflict_of_its_line() {
+    let (db, api) = declared().await;
+    let (status, body) = post(&api, format!("{}\n{}", named("one", "GET / 200"), named("one", "GET / 500"))).await;
+    assert_eq!((status, outcomes(&body)), (207, vec![(201, ""), (409, "id-taken")]));
+    assert_eq!(body["results"][1]["pointer"], "/id");
+    let (_, body) = post(&api, format!("{}\n{}", named("one", "GET / 404"), named("two", "GET / 200"))).await;
+    assert_eq!(outcomes(&body), [(409, "id-taken"), (201, "")]);
+    assert_eq!((&body["accepted"], &body["duplicates"], &body["rejected"]), (&json!(1), &json!(0), &json!(1)));
+    assert_eq!(stored(&db).await, 2);
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e18_an_id_is_a_text_because_numbers_lose_digits() {
+    let (db, api) = declared().await;
+    let too_long = "é".repeat(201);
+    for id in [json!(9_007_199_254_740_993_u64), json!(null), json!(""), json!("a\u{0}b"), json!(too_long)] {
+        let line = json!({"type": "access", "value": "1543443091.27 GET / 200", "id": id}).to_string();
+        let (reason, explanation) = rejected(&api, &line).await;
+        assert_eq!((reason.as_str(), explanation.contains("\"id\"")), ("bad-id", true), "{line}: {explanation}");
+    }
+    let before = stored(&db).await;
+    let longest = named(&"é".repeat(200), "GET / 200");
+    assert_eq!(outcomes(&post(&api, longest).await.1), [(201, "")]);
+    assert_eq!(stored(&db).await, before + 1);
+    api.stop().await;
+}
+
 #[tokio::test]
 async fn e09_requests_out_of_order_are_taken() {
     let (db, api) = declared().await;
@@ -272,21 +362,49 @@ async fn e13_e14_text_of_any_script_is_kept_as_it_is_and_stays_text() {
     api.stop().await;
 }
 
-#[tokio::test]
-async fn e15_of_an_upload_that_breaks_off_nothing_is_stored_and_it_can_be_sent_again() {
-    let (db, api) = declared().await;
-    let body = vec![good(); 10].join("\n");
+/// Sends a post of events, and hangs up `missing` bytes before its end.
+async fn break_off(api: &TestApi, headers: &str, body: &[u8], missing: usize) {
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nidempotency-key: k\r\n\
-         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+         content-type: application/x-ndjson\r\n{headers}content-length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&body.as_bytes()[..body.len() / 2]).await.unwrap();
-    drop(stream);
-    assert_eq!(post_with_key(&api, body).await, (207, false), "not a repetition: the first never was");
+    stream.write_all(&body[..body.len() - missing]).await.unwrap();
+}
+
+async fn until_stored(db: &TestDb, expected: i64) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while stored(db).await != expected {
+        assert!(tokio::time::Instant::now() < deadline, "{} of {expected} are stored", stored(db).await);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn e15_of_an_upload_that_breaks_off_the_complete_lines_are_stored_and_the_rest_when_it_is_sent_again() {
+    let (db, api) = declared().await;
+    let lines: Vec<_> = (0..10).map(|number| named(&number.to_string(), "GET / 200")).collect();
+    let body = lines.join("\n");
+    break_off(&api, "", body.as_bytes(), 3).await;
+    until_stored(&db, 9).await;
+    // The answer to the part is not that of the whole.
+    assert_eq!(post_with_key(&api, body.clone()).await, (207, false));
     assert_eq!(stored(&db).await, 10);
+    let (_, again) = post(&api, body).await;
+    assert_eq!((&again["accepted"], &again["duplicates"]), (&json!(0), &json!(10)));
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn e15_lines_that_could_not_be_told_from_new_ones_wait_for_the_whole_post() {
+    let (db, api) = declared().await;
+    let body = format!("{}\n{}\n{}\n", good(), named("one", "GET / 200"), good());
+    break_off(&api, "", body.as_bytes(), 2).await;
+    until_stored(&db, 1).await;
+    assert_eq!(post_with_key(&api, body).await, (207, false), "not a repetition: the first never was");
+    assert_eq!(stored(&db).await, 3);
     api.stop().await;
 }
 

@@ -17,7 +17,7 @@ const BEAT: Duration = Duration::from_millis(25);
 const TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A beat so late is a standstill that somebody may be causing.
-const LATE: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_millis(40);
 
 /// A standstill as long as this is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
@@ -35,9 +35,9 @@ struct Inner {
 }
 
 impl Pulse {
-    /// A pulse that beats until the runtime ends, or nobody holds it any more. Calls `on_standstill` from
-    /// another thread while this one stands still, once each time.
-    pub fn start(stats: Arc<Stats>, on_standstill: impl Fn() + Send + 'static) -> Self {
+    /// A pulse that beats until the runtime ends, or nobody holds it any more. While this thread stands still,
+    /// another one calls `on_standstill` and says for how long already.
+    pub fn start(stats: Arc<Stats>, on_standstill: impl Fn(Duration) + Send + 'static) -> Self {
         let inner =
             Arc::new(Inner { begun: Instant::now(), beat_us: AtomicU64::new(0), stalled_us: AtomicU64::new(0) });
         let beating = Arc::downgrade(&inner);
@@ -72,15 +72,18 @@ impl Pulse {
 
 /// Feels the pulse from outside.
 #[expect(clippy::disallowed_methods, reason = "this thread has no runtime to block")]
-fn watch(inner: &Weak<Inner>, on_standstill: impl Fn()) {
-    let mut told = None;
+fn watch(inner: &Weak<Inner>, on_standstill: impl Fn(Duration)) {
+    let mut rest = BEAT;
     loop {
-        thread::sleep(BEAT);
+        thread::sleep(rest);
+        rest = BEAT;
         let Some(inner) = inner.upgrade() else { return };
-        let last = inner.beat_us.load(Ordering::Relaxed);
-        if told != Some(last) && inner.overdue(inner.now_us()) >= LATE {
-            told = Some(last);
-            on_standstill();
+        let overdue = inner.overdue(inner.now_us());
+        if overdue >= LATE {
+            let begun = Instant::now();
+            on_standstill(overdue);
+            // It may be that the machine is busy: a tenth of a processor is enough for this.
+            rest = rest.max(begun.elapsed() * 9);
         }
     }
 }

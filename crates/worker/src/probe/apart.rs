@@ -2,8 +2,8 @@
 //!
 //! The client takes what a target sends as fast as it comes, and with interim answers without end it
 //! does not look up for a fifth of a second at a time: no other probe of the thread goes on meanwhile, nor
-//! does its own timeout. Which target did that, the thread that probes them all cannot tell; so whoever is silent
-//! while it stands still is asked once more, apart, in the time that is left, and apart the next time: there
+//! does its own timeout. Which target did that, the thread that probes them all cannot tell, but the kernel can
+//! (`floods`): whoever it is is asked once more, apart, in the time that is left, and apart the next time, where
 //! the time of the processor shows it.
 
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use std::time::Duration;
 use common::{Cause, Outcome, Phases};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
+use super::floods::Floods;
 use super::trace::Trace;
 use super::{Prepared, Probed, Prober};
 
@@ -34,11 +35,13 @@ pub(super) fn place(target: &Prepared) -> Option<SemaphorePermit<'static>> {
     if target.hogs() { PLACES.try_acquire().ok() } else { None }
 }
 
-/// A thread for a probe that is connected and silent while its thread stands still, and has some time left.
-pub(super) async fn suspected(standstill: &Notify, trace: &Trace, deadline: Instant) -> SemaphorePermit<'static> {
+/// A thread for a probe that is connected and silent, is suspected to be why its thread stands still, and has
+/// some time left.
+pub(super) async fn suspected(floods: &Floods, trace: &Trace, deadline: Instant) -> SemaphorePermit<'static> {
     loop {
-        standstill.notified().await;
+        floods.told().await;
         if trace.is_silent()
+            && floods.suspects(trace.local_port())
             && Instant::now() + GRACE < deadline
             && let Ok(place) = PLACES.try_acquire()
         {

@@ -10,15 +10,16 @@ use common::{Connection, Denied, Reach, Source};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
+use hyper_util::client::legacy::connect::{Connection as Connected, HttpInfo};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tower::{Layer, Service};
 use tracing::warn;
 use url::Url;
 
+use super::floods::Floods;
 use super::trace::Trace;
 
 /// Sends probes. Cheap to clone; clones share connections and the DNS cache.
@@ -33,8 +34,7 @@ struct Sources {
     /// is kept may lead where they do not go.
     api: Clients,
     roots: Arc<RootCertStore>,
-    /// The thread of the probes stands still.
-    standstill: Notify,
+    floods: Floods,
 }
 
 /// What probes with the same [`Reach`] share.
@@ -137,12 +137,12 @@ impl Prober {
             own: clients(Reach::Any)?,
             api: clients(api_targets)?,
             roots,
-            standstill: Notify::new(),
+            floods: Floods::default(),
         })))
     }
 
-    pub(super) fn standstill(&self) -> &Notify {
-        &self.0.standstill
+    pub(super) fn floods(&self) -> &Floods {
+        &self.0.floods
     }
 
     /// What targets of this source are probed with.
@@ -268,6 +268,7 @@ struct Timed<S>(S);
 impl<S, R> Service<R> for Timed<S>
 where
     S: Service<R>,
+    S::Response: Connected,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -288,10 +289,17 @@ where
             let connection = connect.await?;
             let now = Instant::now();
             let looking_up = trace.dns().saturating_sub(dns_before);
-            trace.connected(now, now.duration_since(begun).saturating_sub(looking_up));
+            trace.connected(now, now.duration_since(begun).saturating_sub(looking_up), local_port(&connection));
             Ok(connection)
         })
     }
+}
+
+/// The port on our side.
+fn local_port(connection: &impl Connected) -> Option<u16> {
+    let mut told = http::Extensions::new();
+    connection.connected().get_extras(&mut told);
+    told.get::<HttpInfo>().map(|info| info.local_addr().port())
 }
 
 #[cfg(test)]

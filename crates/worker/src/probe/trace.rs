@@ -26,6 +26,8 @@ struct Moments {
     code: Option<u16>,
     /// The running hop's socket was connected at.
     connected_at: Option<Instant>,
+    /// The last connection of its own is from this port.
+    local_port: Option<u16>,
     is_looking_up: bool,
     dns: Option<Duration>,
     connect: Option<Duration>,
@@ -79,11 +81,12 @@ impl Trace {
         self.with(|moments| moments.dns.unwrap_or_default())
     }
 
-    /// A connection is open, TLS included.
-    pub(super) fn connected(&self, at: Instant, took: Duration) {
+    /// A connection from this port is open, TLS included.
+    pub(super) fn connected(&self, at: Instant, took: Duration, local_port: Option<u16>) {
         self.with(|moments| {
             *moments.connect.get_or_insert_default() += took;
             moments.connected_at = Some(at);
+            moments.local_port = local_port;
         });
     }
 
@@ -119,6 +122,10 @@ impl Trace {
     /// Whether the first hop has a connection of its own, and no answer.
     pub(super) fn is_silent(&self) -> bool {
         self.with(|moments| moments.connected_at.is_some() && moments.head_at.is_none())
+    }
+
+    pub(super) fn local_port(&self) -> Option<u16> {
+        self.with(|moments| moments.local_port)
     }
 
     pub(super) fn phases(&self) -> Phases {
