@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use url::{Host, Url};
 
-use crate::probe::{Prepared, Probe, Probed};
+use crate::probe::{FLOODS, Prepared, Probe, Probed};
 use crate::stats::Stats;
 
 pub use pulse::Pulse;
@@ -80,7 +80,7 @@ impl<P: Probe, R: Reach> Fair<P, R> {
     /// Judges what `prober` finds. Within the runtime that probes: it is its standstill that counts.
     pub fn new(prober: P, reach: R, stats: Arc<Stats>) -> Self {
         let watched = prober.clone();
-        let pulse = Pulse::start(Arc::clone(&stats), move |overdue| watched.stands_still(overdue));
+        let pulse = Pulse::start(Arc::clone(&stats), move |stood_still| watched.watch(stood_still));
         stats.set_offline(false);
         let network = Network { reach, stats, known: Mutex::default(), asking: tokio::sync::Mutex::const_new(None) };
         let network = Arc::new(network);
@@ -206,6 +206,7 @@ fn is_time(probed: &Probed) -> bool {
         Outcome::Degraded => true,
         Outcome::Down(Cause::Status | Cause::Redirect) => false,
         Outcome::Down(Cause::Assertion) => probed.detail.as_deref().is_some_and(|detail| detail.starts_with("latency")),
+        Outcome::Down(Cause::Protocol) => probed.detail.as_deref() != Some(FLOODS),
         Outcome::Down(_) => true,
         Outcome::Up | Outcome::Missed | Outcome::Unknown => false,
     }

@@ -48,6 +48,12 @@ pub const MAX_HEAD: usize = 64 * 1024;
 /// Less delay of a timer than this is a busy machine, not a standstill.
 const MIN_STALL: Duration = Duration::from_millis(100);
 
+/// A standstill that somebody may be causing.
+const LATE: Duration = Duration::from_millis(40);
+
+/// What is told of a target that sends without end, before it answers.
+pub(crate) const FLOODS: &str = "bytes without end instead of an answer";
+
 /// What a probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed {
@@ -176,28 +182,23 @@ pub trait Probe: Clone + Send + Sync + 'static {
     /// Probes a target once.
     fn check(&self, target: &Arc<Prepared>) -> impl Future<Output = Probed> + Send;
 
-    /// Says, from another thread, that the one of the probes stands still, and for how long already. One
-    /// under way may be why.
-    fn stands_still(&self, _overdue: Duration) {}
+    /// Called from another thread again and again, with how long the one of the probes has stood still.
+    fn watch(&self, _stood_still: Duration) {}
 }
 
 impl Probe for Prober {
     async fn check(&self, target: &Arc<Prepared>) -> Probed {
         // In a box, because few are probed apart, and room for it would be held for all.
         if let Some(place) = apart::place(target) {
-            return Box::pin(apart::check(self, target, None, place)).await;
+            return Box::pin(apart::check(self, target, place)).await;
         }
-        let (begun, trace) = (Instant::now(), Trace::default());
-        let place = tokio::select! {
-            biased;
-            probed = self.check_traced(target, target.timeout, &trace) => return probed,
-            place = apart::suspected(self.floods(), &trace, begun + target.timeout) => place,
-        };
-        Box::pin(apart::check(self, target, Some(begun), place)).await
+        self.check_within(target, target.timeout).await
     }
 
-    fn stands_still(&self, overdue: Duration) {
-        self.floods().look(overdue);
+    fn watch(&self, stood_still: Duration) {
+        if stood_still >= LATE || apart::is_any() {
+            self.floods().hang_up();
+        }
     }
 }
 
@@ -237,14 +238,13 @@ impl Prober {
 
     /// Probes a target once, with another timeout than its own.
     pub async fn check_within(&self, target: &Prepared, timeout: Duration) -> Probed {
-        self.check_traced(target, timeout, &Trace::default()).await
-    }
-
-    async fn check_traced(&self, target: &Prepared, timeout: Duration, trace: &Trace) -> Probed {
+        let trace = &Trace::default();
         let begun = Instant::now();
         let deadline = begun + timeout;
         let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, trace))).await;
         let ended = Instant::now();
+        self.floods().over(trace);
+        let floods = trace.floods();
         let started = trace.started().unwrap_or(begun);
         let waited = ended.duration_since(started);
 
@@ -252,7 +252,12 @@ impl Prober {
         let tolerance = (timeout / 5).max(MIN_STALL);
         let stalled = ended.duration_since(begun) > timeout + tolerance;
         let to_head = trace.head_at().map(|head| head.duration_since(started));
+        // Elsewhere nobody says who it was.
+        if floods || cfg!(not(target_os = "linux")) && stalled && trace.is_silent() {
+            target.set_hogs(true);
+        }
         let (outcome, elapsed, detail) = match answer {
+            _ if floods => (Outcome::Down(Cause::Protocol), to_head.or(Some(waited)), Some(FLOODS.to_owned())),
             _ if stalled => {
                 let detail = format!("we stood still: the check took {} ms", waited.as_millis());
                 (Outcome::Unknown, to_head, Some(detail))

@@ -2,10 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::{Cause, Outcome, TargetSpec, TargetUrl};
@@ -117,7 +115,8 @@ async fn f18_interim_answers_without_end_hold_up_others_once_and_never_again() {
     let flood = Arc::new(prepared(&server.url("/informational")));
     // Nobody knows yet what this one does.
     let first = fair.check(&flood).await;
-    assert!(TOO_LATE.contains(&first.outcome), "{first:?}");
+    let ends = [&TOO_LATE[..], &[Outcome::Down(Cause::Protocol)]].concat();
+    assert!(ends.contains(&first.outcome), "{first:?}");
 
     let begun = Instant::now();
     let mut latest = Duration::ZERO;
@@ -134,85 +133,55 @@ async fn f18_interim_answers_without_end_hold_up_others_once_and_never_again() {
     assert!(latest < Duration::from_millis(500), "{latest:?}");
     assert!(begun.elapsed() < TIMEOUT + Duration::from_millis(500), "{:?}", begun.elapsed());
     for one in probed {
-        assert!(TOO_LATE.contains(&one.outcome), "{one:?}");
+        assert!(ends.contains(&one.outcome), "{one:?}");
     }
 }
 
-#[tokio::test]
-async fn f18_who_was_silent_beside_a_flood_is_soon_probed_among_the_others_again() {
-    let server = FaultServer::start_on_thread().unwrap();
-    let fair = Fair::new(Prober::new().unwrap(), Canaries::Nobody, Arc::default());
-    let (flood, silent) = (Arc::new(prepared(&server.url("/informational"))), Arc::new(prepared(&server.url("/hang"))));
-    tokio::join!(fair.check(&flood), fair.check(&silent));
-    // Apart it shows that it costs nothing.
-    let hung = fair.check(&silent).await;
-    assert!(TOO_LATE.contains(&hung.outcome), "{hung:?}");
-    let again = format!("{silent:?}");
-    assert!(again.contains("hogs: false"), "{again}");
-}
-
-/// Probes a target that floods the first who ask for a moment, and says `then` to who asks again. Meanwhile the thread
-/// is said to stand still. What was found, and how often it was asked.
-async fn asked_while_it_stands_still(floods: usize, then: &'static [u8]) -> (Probed, usize) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let number = counted.fetch_add(1, Ordering::Relaxed);
-            std::thread::spawn(move || {
-                // Before it has asked, an answer is none.
-                let _ = connection.read(&mut [0; 1024]);
-                let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
-                let end = Instant::now() + Duration::from_millis(200);
-                while number < floods && Instant::now() < end && connection.write_all(&interim).is_ok() {}
-                if number >= floods {
-                    let _ = connection.write_all(then);
-                }
-                // Until they hang up.
-                let _ = connection.read_to_end(&mut Vec::new());
-            });
-        }
-    });
-    let prober = Prober::new().unwrap();
-    // Without optimisation what comes in that moment takes long to read.
-    let target = Arc::new(prepared_for(&url, TIMEOUT * 4));
+/// Probes a target while somebody else watches over the thread, and says that it has stood still for long.
+async fn watched(prober: &Prober, target: &Arc<Prepared>) -> Probed {
     let (over, watching) = (Arc::new(AtomicBool::new(false)), prober.clone());
     let is_over = Arc::clone(&over);
     let watch = std::thread::spawn(move || {
         while !is_over.load(Ordering::Relaxed) {
-            watching.stands_still(Duration::from_millis(100));
+            watching.watch(Duration::from_millis(100));
             std::thread::park_timeout(Duration::from_millis(5));
         }
     });
-    let probed = Probe::check(&prober, &target).await;
+    let probed = Probe::check(prober, target).await;
     over.store(true, Ordering::Relaxed);
     watch.join().unwrap();
-    (probed, asked.load(Ordering::Relaxed))
+    probed
 }
 
-const FINE_ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-
-#[tokio::test]
-async fn f18_who_floods_while_its_thread_stands_still_is_asked_again_at_once() {
-    let (probed, asked) = asked_while_it_stands_still(1, FINE_ANSWER).await;
-    assert_eq!((asked, FINE.contains(&probed.outcome)), (2, true), "{probed:?}");
-}
-
-#[tokio::test]
-async fn f18_who_had_only_a_part_of_its_time_is_not_blamed_for_it() {
-    let (probed, asked) = asked_while_it_stands_still(1, b"").await;
-    assert_eq!((asked, probed.outcome), (2, Outcome::Unknown), "{probed:?}");
-}
-
-// Elsewhere nobody says who floods.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn f18_who_is_only_silent_while_its_thread_stands_still_is_asked_once() {
-    let (probed, asked) = asked_while_it_stands_still(0, b"").await;
-    assert_eq!((asked, probed.outcome), (1, TOO_LATE[0]), "{probed:?}");
+async fn f18_who_floods_is_hung_up_on_long_before_the_timeout_and_probed_apart_from_then_on() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let prober = Prober::new().unwrap();
+    let target = Arc::new(prepared_for(&server.url("/informational"), TIMEOUT * 30));
+    for round in 0..2 {
+        let begun = Instant::now();
+        let probed = watched(&prober, &target).await;
+        assert_eq!(probed.outcome, Outcome::Down(Cause::Protocol), "{round}: {probed:?}");
+        assert!(begun.elapsed() < TIMEOUT * 15, "{round}: {:?}", begun.elapsed());
+        let shown = format!("{target:?}");
+        assert!(shown.contains("hogs: true"), "{round}: {shown}");
+    }
+    assert_eq!(server.stats().requests, 2);
+}
+
+#[tokio::test]
+async fn f18_who_sends_much_or_nothing_is_not_taken_for_a_flood() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let prober = Prober::new().unwrap();
+    for (path, outcomes) in [("/hang", &TOO_LATE[..1]), ("/body/10737418240", &FINE), ("/big-header/1048576", &NO_HTTP)]
+    {
+        let target = Arc::new(prepared(&server.url(path)));
+        let probed = watched(&prober, &target).await;
+        assert!(outcomes.contains(&probed.outcome), "{path}: {probed:?}");
+        let shown = format!("{target:?}");
+        assert!(shown.contains("hogs: false"), "{path}: {shown}");
+    }
 }
 
 #[tokio::test]

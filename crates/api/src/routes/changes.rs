@@ -4,7 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use engine::Reason;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use store::events::{self, Change, ShownChange};
 use store::services;
 use utoipa::{IntoParams, ToSchema};
@@ -127,7 +128,14 @@ pub(super) struct NewChange {
     author: Option<String>,
     /// When it was rolled out; now, unless said otherwise.
     #[schema(value_type = Option<Moment>)]
+    #[serde(default, deserialize_with = "moment")]
     at: Option<DateTime<Utc>>,
+}
+
+fn moment<'de, D: Deserializer<'de>>(value: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let written = Option::<String>::deserialize(value)?;
+    let at = written.map(|written| DateTime::parse_from_rfc3339(&written).map(|at| at.to_utc()));
+    at.transpose().map_err(|_| D::Error::custom("expected a moment with its zone, such as 2026-11-21T10:00:00Z"))
 }
 
 /// What was stored.

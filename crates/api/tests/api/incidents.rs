@@ -106,6 +106,7 @@ async fn a_deploy_hook_tells_of_a_change_as_json_or_as_text() {
             "/at",
             "bad-change",
         ),
+        ("application/json", r#"{"service": "shop", "commit": "x", "at": "yesterday"}"#, 422, "/at", "bad_json"),
         ("application/json", r#"{"service": "shop", "commit": "x", "color": 1}"#, 422, "/color", "bad_json"),
         ("application/json", r#"{"service": "shop", "commit": 7}"#, 422, "/commit", "bad_json"),
         ("application/json", r#"{"service": "shop"}"#, 422, "", "bad_json"),
@@ -121,6 +122,8 @@ async fn a_deploy_hook_tells_of_a_change_as_json_or_as_text() {
             (status, &json!(pointer), &json!(code)),
             "{body}"
         );
+        let says_how = !body.contains("yesterday") || answer.body["detail"].as_str().unwrap().contains("T10:00:00Z");
+        assert!(says_how, "{}", answer.body);
     }
     let answer = send(&api, Method::POST, "/api/v1/changes", "application/xml", None, "<x/>").await;
     assert_eq!(answer.status, 415);

@@ -368,6 +368,13 @@ fn c21_a_missing_or_blank_name_or_url_names_the_field() {
         errors("- {name: \"a\\0b\", url: http://a/}"),
         ["c.yaml:1:10: [0].name: \"a\\0b\" has a line break or another control character"]
     );
+    assert_eq!(
+        errors("- {name: .., key: ., url: http://a/}"),
+        [
+            "c.yaml:1:10: [0].name: \"..\" is a step in a path, so no address of it would work",
+            "c.yaml:1:19: [0].key: \".\" is a step in a path, so no address of it would work",
+        ]
+    );
 }
 
 #[test]

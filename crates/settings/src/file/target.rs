@@ -216,6 +216,9 @@ pub(crate) fn label(fields: &Fields, name: &str, report: &mut Report) -> Option<
         if text.trim().is_empty() {
             return Err("is blank");
         }
+        if matches!(text, "." | "..") {
+            return Err("is a step in a path, so no address of it would work");
+        }
         one_line(text)
     })
 }

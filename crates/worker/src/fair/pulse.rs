@@ -16,9 +16,6 @@ const BEAT: Duration = Duration::from_millis(25);
 /// A beat so late is on a busy machine, not one that stood still.
 const TOLERANCE: Duration = Duration::from_millis(10);
 
-/// A beat so late is a standstill that somebody may be causing.
-const LATE: Duration = Duration::from_millis(40);
-
 /// A standstill as long as this is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
 
@@ -35,9 +32,9 @@ struct Inner {
 }
 
 impl Pulse {
-    /// A pulse that beats until the runtime ends, or nobody holds it any more. While this thread stands still,
-    /// another one calls `on_standstill` and says for how long already.
-    pub fn start(stats: Arc<Stats>, on_standstill: impl Fn(Duration) + Send + 'static) -> Self {
+    /// A pulse that beats until the runtime ends, or nobody holds it any more. Another thread calls `on_beat` as
+    /// often, with how long this one has stood still.
+    pub fn start(stats: Arc<Stats>, on_beat: impl Fn(Duration) + Send + 'static) -> Self {
         let inner =
             Arc::new(Inner { begun: Instant::now(), beat_us: AtomicU64::new(0), stalled_us: AtomicU64::new(0) });
         let beating = Arc::downgrade(&inner);
@@ -56,9 +53,7 @@ impl Pulse {
             }
         });
         let watched = Arc::downgrade(&inner);
-        if let Err(error) =
-            thread::Builder::new().name("pulse".to_owned()).spawn(move || watch(&watched, on_standstill))
-        {
+        if let Err(error) = thread::Builder::new().name("pulse".to_owned()).spawn(move || watch(&watched, on_beat)) {
             warn!("nobody watches whether this process stands still: {error}");
         }
         Self(inner)
@@ -72,19 +67,15 @@ impl Pulse {
 
 /// Feels the pulse from outside.
 #[expect(clippy::disallowed_methods, reason = "this thread has no runtime to block")]
-fn watch(inner: &Weak<Inner>, on_standstill: impl Fn(Duration)) {
+fn watch(inner: &Weak<Inner>, on_beat: impl Fn(Duration)) {
     let mut rest = BEAT;
     loop {
         thread::sleep(rest);
-        rest = BEAT;
         let Some(inner) = inner.upgrade() else { return };
-        let overdue = inner.overdue(inner.now_us());
-        if overdue >= LATE {
-            let begun = Instant::now();
-            on_standstill(overdue);
-            // It may be that the machine is busy: a tenth of a processor is enough for this.
-            rest = rest.max(begun.elapsed() * 9);
-        }
+        let begun = Instant::now();
+        on_beat(inner.overdue(inner.now_us()));
+        // It may be the machine that is busy: a tenth of a processor is enough for this.
+        rest = BEAT.max(begun.elapsed() * 9);
     }
 }
 

@@ -1,10 +1,7 @@
 //! Probes of targets that may keep a whole thread busy, each on a thread of its own.
 //!
-//! The client takes what a target sends as fast as it comes, and with interim answers without end it
-//! does not look up for a fifth of a second at a time: no other probe of the thread goes on meanwhile, nor
-//! does its own timeout. Which target did that, the thread that probes them all cannot tell, but the kernel can
-//! (`floods`): whoever it is is asked once more, apart, in the time that is left, and apart the next time, where
-//! the time of the processor shows it.
+//! Who floods us (`floods`) is hung up on, but keeps the thread until then; from then on it is probed apart, until
+//! the time of the processor shows that it is harmless. So is who was silent while the thread of all stood still.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -17,12 +14,11 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
-use super::floods::Floods;
-use super::trace::Trace;
-use super::{Prepared, Probed, Prober};
+use super::{FLOODS, Prepared, Probed, Prober};
 
 /// Threads at once. Where all are taken, a target is probed among the others.
-static PLACES: Semaphore = Semaphore::const_new(16);
+static PLACES: Semaphore = Semaphore::const_new(PLACES_COUNT);
+const PLACES_COUNT: usize = 16;
 
 /// So much later than its timeout a probe that does not look up is given up.
 const GRACE: Duration = Duration::from_millis(20);
@@ -35,30 +31,14 @@ pub(super) fn place(target: &Prepared) -> Option<SemaphorePermit<'static>> {
     if target.hogs() { PLACES.try_acquire().ok() } else { None }
 }
 
-/// A thread for a probe that is connected and silent, is suspected to be why its thread stands still, and has
-/// some time left.
-pub(super) async fn suspected(floods: &Floods, trace: &Trace, deadline: Instant) -> SemaphorePermit<'static> {
-    loop {
-        floods.told().await;
-        if trace.is_silent()
-            && floods.suspects(trace.local_port())
-            && Instant::now() + GRACE < deadline
-            && let Ok(place) = PLACES.try_acquire()
-        {
-            return place;
-        }
-    }
+/// Whether there is such a probe under way.
+pub(super) fn is_any() -> bool {
+    PLACES.available_permits() < PLACES_COUNT
 }
 
-/// Probes a target on another thread, where it was `asked` before in what is left of its timeout.
-pub(super) async fn check(
-    prober: &Prober,
-    target: &Arc<Prepared>,
-    asked: Option<Instant>,
-    place: SemaphorePermit<'static>,
-) -> Probed {
-    let begun = asked.unwrap_or_else(Instant::now);
-    let left = asked.map_or(target.timeout, |begun| target.timeout.saturating_sub(begun.elapsed()));
+/// Probes a target on another thread.
+pub(super) async fn check(prober: &Prober, target: &Arc<Prepared>, place: SemaphorePermit<'static>) -> Probed {
+    let begun = Instant::now();
     let (sender, receiver) = oneshot::channel();
     let id = Arc::<AtomicI32>::default();
     let there = (prober.clone(), Arc::clone(target), Arc::clone(&id));
@@ -69,24 +49,19 @@ pub(super) async fn check(
         let _ = rustix::process::nice(10);
         let (prober, target, id) = there;
         id.store(rustix::thread::gettid().as_raw_nonzero().get(), Ordering::Relaxed);
-        if let Some(found) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target, left)) {
+        if let Some(found) = runtime().and_then(|runtime| on_this_thread(&runtime, &prober, &target)) {
             // Nobody waits any more when it did not look up in time.
             let _ = sender.send(found);
         }
     });
-    let here = async || (prober.check_within(target, left).await, false);
-    let (probed, hogs) = match timeout_at(begun + target.timeout + GRACE, receiver).await {
+    let here = async || prober.check_within(target, target.timeout).await;
+    match timeout_at(begun + target.timeout + GRACE, receiver).await {
         _ if thread.is_err() => here().await,
-        Ok(Ok(found)) => found,
+        Ok(Ok(probed)) => probed,
         // There was no descriptor for it.
         Ok(Err(_)) => here().await,
-        Err(_) => return given_up(target, begun, is_kept_busy(target, busy_of(id.load(Ordering::Relaxed)))),
-    };
-    if asked.is_some() && !hogs && matches!(probed.outcome, Outcome::Down(Cause::Timeout | Cause::Dns)) {
-        // It had less than its timeout, and may have been slow.
-        return given_up(target, begun, false);
+        Err(_) => given_up(target, begun, is_kept_busy(target, busy_of(id.load(Ordering::Relaxed)))),
     }
-    probed
 }
 
 /// The outcome of a probe that does not look up: the target's fault if that is what kept it busy.
@@ -116,15 +91,15 @@ fn runtime() -> Option<Runtime> {
     made.map_err(|error| warn!("no runtime for a probe apart: {error}")).ok()
 }
 
-/// What the probe found, and whether the target kept this thread busy.
-fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared, left: Duration) -> Option<(Probed, bool)> {
+/// What the probe found. Whether the target kept this thread busy decides where it is probed next.
+fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared) -> Option<Probed> {
     runtime.block_on(async {
         let another = prober.another().map_err(|error| warn!("no prober for a probe apart: {error}")).ok()?;
         let before = busy();
-        let probed = another.check_within(target, left).await;
-        let hogs = is_kept_busy(target, busy().saturating_sub(before));
-        target.set_hogs(hogs);
-        Some((probed, hogs))
+        let probed = another.check_within(target, target.timeout).await;
+        let floods = probed.detail.as_deref() == Some(FLOODS);
+        target.set_hogs(floods || is_kept_busy(target, busy().saturating_sub(before)));
+        Some(probed)
     })
 }
 

@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 use tracing::warn;
 use url::Url;
 
-use super::floods::Floods;
+use super::floods::{Ends, Floods};
 use super::trace::Trace;
 
 /// Sends probes. Cheap to clone; clones share connections and the DNS cache.
@@ -34,7 +34,7 @@ struct Sources {
     /// is kept may lead where they do not go.
     api: Clients,
     roots: Arc<RootCertStore>,
-    floods: Floods,
+    floods: Arc<Floods>,
 }
 
 /// What probes with the same [`Reach`] share.
@@ -87,17 +87,18 @@ impl Prober {
 
     /// Another that trusts and reaches the same, and shares nothing that needs the runtime of this one.
     pub(super) fn another(&self) -> Result<Self, ProberError> {
-        Self::build(Arc::clone(&self.0.roots), self.0.api.reach)
+        Self::resolving(Arc::clone(&self.0.roots), self.0.api.reach, &resolver()?, Arc::clone(&self.0.floods))
     }
 
     fn build(roots: Arc<RootCertStore>, api_targets: Reach) -> Result<Self, ProberError> {
-        Self::resolving(roots, api_targets, &resolver()?)
+        Self::resolving(roots, api_targets, &resolver()?, Arc::default())
     }
 
     fn resolving(
         roots: Arc<RootCertStore>,
         api_targets: Reach,
         resolver: &Arc<TokioResolver>,
+        floods: Arc<Floods>,
     ) -> Result<Self, ProberError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
@@ -112,7 +113,7 @@ impl Prober {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .dns_resolver(Arc::new(Lookup(Arc::clone(resolver), reach)))
-                .connector_layer(TimedLayer)
+                .connector_layer(TimedLayer(Arc::clone(&floods)))
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .http1_only()
@@ -133,12 +134,7 @@ impl Prober {
             let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
-        Ok(Self(Arc::new(Sources {
-            own: clients(Reach::Any)?,
-            api: clients(api_targets)?,
-            roots,
-            floods: Floods::default(),
-        })))
+        Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)?, roots, floods })))
     }
 
     pub(super) fn floods(&self) -> &Floods {
@@ -252,18 +248,18 @@ impl Resolve for Lookup {
 
 /// Times the connector: everything from the first operation to an open connection.
 #[derive(Debug, Clone)]
-struct TimedLayer;
+struct TimedLayer(Arc<Floods>);
 
 impl<S> Layer<S> for TimedLayer {
     type Service = Timed<S>;
 
     fn layer(&self, inner: S) -> Timed<S> {
-        Timed(inner)
+        Timed(inner, Arc::clone(&self.0))
     }
 }
 
 #[derive(Debug, Clone)]
-struct Timed<S>(S);
+struct Timed<S>(S, Arc<Floods>);
 
 impl<S, R> Service<R> for Timed<S>
 where
@@ -280,7 +276,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let connect = self.0.call(request);
+        let (connect, floods) = (self.0.call(request), Arc::clone(&self.1));
         Box::pin(async move {
             let Some(trace) = Trace::current() else { return connect.await };
             let begun = Instant::now();
@@ -289,17 +285,20 @@ where
             let connection = connect.await?;
             let now = Instant::now();
             let looking_up = trace.dns().saturating_sub(dns_before);
-            trace.connected(now, now.duration_since(begun).saturating_sub(looking_up), local_port(&connection));
+            trace.connected(now, now.duration_since(begun).saturating_sub(looking_up));
+            if let Some(ends) = ends(&connection) {
+                floods.connected(&trace, ends);
+            }
             Ok(connection)
         })
     }
 }
 
-/// The port on our side.
-fn local_port(connection: &impl Connected) -> Option<u16> {
+/// Where a connection leads from and to.
+fn ends(connection: &impl Connected) -> Option<Ends> {
     let mut told = http::Extensions::new();
     connection.connected().get_extras(&mut told);
-    told.get::<HttpInfo>().map(|info| info.local_addr().port())
+    told.get::<HttpInfo>().map(|info| (info.local_addr(), info.remote_addr()))
 }
 
 #[cfg(test)]
@@ -370,7 +369,8 @@ mod tests {
         let url = format!("http://inside.example:{}/", listener.local_addr().unwrap().port());
         let url = TargetUrl::parse(&url).unwrap();
         let resolver = resolving_to(vec![vec![HERE]]).await;
-        let prober = Prober::resolving(Arc::new(machine_roots()), Reach::PublicOnly, &resolver).unwrap();
+        let prober =
+            Prober::resolving(Arc::new(machine_roots()), Reach::PublicOnly, &resolver, Arc::default()).unwrap();
         for connection in [Connection::Fresh, Connection::Reuse] {
             let target = TargetSpec { source: Source::Api, connection, ..TargetSpec::new("inside", url.clone()) };
             let probed = prober.check(&Prepared::new(&target)).await;

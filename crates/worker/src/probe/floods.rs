@@ -1,137 +1,199 @@
-//! Which connections bring more than we take, as the kernel sees it.
+//! Hangs up on targets that send more than we read before they answer.
+//!
+//! The client reads what a target sends as fast as it comes, and with interim answers without end it does
+//! not look up for a tenth of a second at a time: no other probe of that thread goes on meanwhile, nor does the
+//! probe's own timeout. So another thread looks into the kernel's table of connections, and ends those that
+//! have far more waiting than an answer may have in front of it.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use super::trace::{Trace, WeakTrace};
 
-/// More than this waits to be read only where somebody reads all the time, and still more comes: the kernel
-/// gives a connection so much room only when it is emptied again and again.
-const FLOOD_BYTES: u64 = 256 * 1024;
+/// Our end of a connection, and the target's.
+pub(super) type Ends = (SocketAddr, SocketAddr);
 
-/// A standstill as long as this has nearly everybody's answer waiting, and whoever is silent may be the cause.
-const LONG: Duration = Duration::from_millis(100);
-
-/// A port is somebody else's after a while.
-const MEMORY: Duration = Duration::from_secs(1);
-
-/// Who may be why the thread of the probes stands still.
+/// Connections of probes that may have no answer yet.
 #[derive(Debug, Default)]
-pub(super) struct Floods {
-    suspected: Mutex<Suspected>,
-    /// There are some.
-    told: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Suspected {
-    /// Local ports of connections that somebody floods, and when that was seen.
-    ports: Vec<(u16, Instant)>,
-    /// Everybody is, for want of anything better: this system does not say what waits.
-    everybody: Option<Instant>,
-}
+pub(super) struct Floods(Mutex<HashMap<Ends, WeakTrace>>);
 
 impl Floods {
-    /// Finds out, on another thread than that of the probes, which stands still for so long already.
-    pub(super) fn look(&self, overdue: Duration) {
-        self.note(flooded(), overdue);
-    }
-
-    fn note(&self, flooded: Option<Vec<u16>>, overdue: Duration) {
-        let now = Instant::now();
-        let is_new = |at: &Instant| now.duration_since(*at) < MEMORY;
-        let mut suspected = self.suspected.lock().unwrap_or_else(PoisonError::into_inner);
-        match flooded {
-            Some(flooded) if flooded.is_empty() => return,
-            Some(flooded) => {
-                suspected.ports.retain(|(_, at)| is_new(at));
-                suspected.ports.extend(flooded.into_iter().map(|port| (port, now)));
-            }
-            None if overdue < LONG => return,
-            None => suspected.everybody = Some(now),
+    /// A probe has this connection now.
+    pub(super) fn connected(&self, trace: &Trace, ends: Ends) {
+        let before = trace.set_ends(ends);
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = before {
+            open.remove(&before);
         }
-        drop(suspected);
-        self.told.notify_waiters();
+        open.insert(ends, trace.downgrade());
     }
 
-    /// Comes back when somebody is suspected.
-    pub(super) async fn told(&self) {
-        self.told.notified().await;
+    /// A probe is over.
+    pub(super) fn over(&self, trace: &Trace) {
+        if let Some(ends) = trace.ends() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ends);
+        }
     }
 
-    /// Whether a connection from this port is one of those.
-    pub(super) fn suspects(&self, port: Option<u16>) -> bool {
-        let suspected = self.suspected.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = |at: &Instant| at.elapsed() < MEMORY;
-        suspected.everybody.as_ref().is_some_and(is_new)
-            || suspected.ports.iter().any(|(flooded, at)| Some(*flooded) == port && is_new(at))
+    /// The probe that has this connection, and no answer over it.
+    fn silent(&self, ends: &Ends) -> Option<Trace> {
+        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(ends)?.upgrade().filter(Trace::is_silent)
+    }
+
+    /// Hangs up on those who flood us. Takes milliseconds, and is for a thread that probes nothing.
+    #[cfg(target_os = "linux")]
+    pub(super) fn hang_up(&self) {
+        let flooding = linux::flooded().into_iter().filter_map(|(socket, ends)| {
+            let trace = self.silent(&ends)?;
+            // First of all: the probe may end any moment.
+            trace.set_floods();
+            Some((socket, ends))
+        });
+        linux::shut_down(flooding.collect());
+    }
+
+    /// Nobody says who they are.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn hang_up(&self) {
+        let _ = Self::silent;
     }
 }
 
-/// Local ports of connections that bring more than we take; `None` where the system does not say.
-fn flooded() -> Option<Vec<u16>> {
-    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(std::fs::read_to_string);
-    if tables.iter().all(Result::is_err) {
-        return None;
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::HashMap;
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+    use std::os::fd::{BorrowedFd, RawFd};
+    use std::sync::LazyLock;
+
+    use super::Ends;
+
+    /// Less than this is a large answer.
+    const LEAST_FLOOD: u64 = 256 * 1024;
+
+    /// What the kernel holds for a connection that nobody reads from is less than the second number of `tcp_rmem`. More
+    /// than twice that is there only where we read all the time, and still more comes.
+    static FLOOD: LazyLock<u64> = LazyLock::new(|| {
+        let sizes = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_rmem").unwrap_or_default();
+        let usual = sizes.split_ascii_whitespace().nth(1).and_then(|bytes| bytes.parse::<u64>().ok());
+        usual.map_or(LEAST_FLOOD, |usual| LEAST_FLOOD.max(usual.saturating_mul(2)))
+    });
+
+    /// Sockets that have so much waiting, by their number.
+    pub(super) fn flooded() -> HashMap<u64, Ends> {
+        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(std::fs::read_to_string);
+        tables
+            .iter()
+            .flatten()
+            .flat_map(|table| table.lines())
+            .filter_map(|line| flooded_socket(line, *FLOOD))
+            .collect()
     }
-    Some(tables.iter().flatten().flat_map(|table| table.lines()).filter_map(flooded_port).collect())
-}
 
-/// Source: proc(5), `/proc/net/tcp`: number, local and remote address, state, `tx_queue:rx_queue`, all in hexadecimal.
-fn flooded_port(line: &str) -> Option<u16> {
-    const LISTENS: &str = "0A";
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    let (_, port) = fields.next()?.rsplit_once(':')?;
-    let (_, state, queues) = (fields.next()?, fields.next()?, fields.next()?);
-    let waiting = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-    if state == LISTENS || waiting < FLOOD_BYTES {
-        return None;
+    /// Source: proc(5), `/proc/net/tcp`: number, ends, state, `tx_queue:rx_queue`, three that are of no interest, a
+    /// time-out, and the socket's number.
+    fn flooded_socket(line: &str, flood: u64) -> Option<(u64, Ends)> {
+        const LISTENS: &str = "0A";
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (ours, theirs, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let waiting = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
+        if state == LISTENS || waiting < flood {
+            return None;
+        }
+        Some((fields.nth(4)?.parse().ok()?, (end(ours)?, end(theirs)?)))
     }
-    u16::from_str_radix(port, 16).ok()
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_brings_more_than_is_read_is_seen_in_the_table_of_the_kernel() {
-        let line = |state: &str, waiting: &str| {
-            format!(
-                "   3: 0100007F:C350 0100007F:1F90 {state} 00000000:{waiting} 02:0000 00000000 0 0 22 1 0000000000000000"
-            )
+    /// `0100007F:1F90`: the address in words of four bytes as the machine has them, the port in hexadecimal.
+    fn end(text: &str) -> Option<SocketAddr> {
+        let (address, port) = text.split_once(':')?;
+        let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
+        let ip = match address.len() {
+            8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+            32 => {
+                let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+                IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?))
+            }
+            _ => return None,
         };
-        assert_eq!(flooded_port(&line("01", "00040000")), Some(50_000));
-        assert_eq!(flooded_port(&line("01", "0003FFFF")), None);
-        assert_eq!(flooded_port(&line("0A", "00040000")), None, "a backlog");
-        let header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
-        assert_eq!(flooded_port(header), None);
-        assert_eq!(flooded_port(""), None);
+        Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn only_who_floods_is_suspected_and_not_for_long() {
-        let floods = Floods::default();
-        assert!(!floods.suspects(Some(1)));
-        floods.note(Some(vec![1]), Duration::ZERO);
-        floods.note(Some(vec![2]), Duration::ZERO);
-        floods.note(Some(Vec::new()), LONG);
-        assert!(floods.suspects(Some(1)) && floods.suspects(Some(2)));
-        assert!(!floods.suspects(Some(3)) && !floods.suspects(None));
-        tokio::time::advance(MEMORY).await;
-        assert!(!floods.suspects(Some(1)));
+    /// Ends these connections: what was read of them so far was all.
+    pub(super) fn shut_down(mut sockets: HashMap<u64, Ends>) {
+        let descriptors = if sockets.is_empty() { None } else { std::fs::read_dir("/proc/self/fd").ok() };
+        for entry in descriptors.into_iter().flatten().flatten() {
+            let link = std::fs::read_link(entry.path()).unwrap_or_default();
+            let number = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            let Some(ends) = number.and_then(|number: u64| sockets.remove(&number)) else { continue };
+            let descriptor = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            // It may be gone, or another's, by now; the copy is ours and stays what it is.
+            let Some(socket) = descriptor.and_then(copy) else { continue };
+            if matches!((socket.local_addr(), socket.peer_addr()), (Ok(ours), Ok(theirs)) if (ours, theirs) == ends) {
+                let _ = socket.shutdown(Shutdown::Both);
+            }
+            if sockets.is_empty() {
+                return;
+            }
+        }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn where_the_kernel_does_not_say_everybody_is_after_a_while() {
-        let floods = Floods::default();
-        floods.note(None, LONG - Duration::from_millis(1));
-        assert!(!floods.suspects(None));
-        floods.note(None, LONG);
-        assert!(floods.suspects(None) && floods.suspects(Some(1)));
-        tokio::time::advance(MEMORY).await;
-        assert!(!floods.suspects(None));
+    #[expect(unsafe_code, reason = "the client has the socket, and does not hand it out")]
+    fn copy(descriptor: RawFd) -> Option<TcpStream> {
+        if descriptor < 0 {
+            return None;
+        }
+        // SAFETY: it is only copied, which fails where it is no longer open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        borrowed.try_clone_to_owned().ok().map(TcpStream::from)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        fn line(ours: &str, state: &str, waiting: &str) -> String {
+            format!(
+                "   3: {ours} 0200007F:1F90 {state} 00000000:{waiting} 02:0000 00000000  1000        0 4711 1 0000 20 4 30"
+            )
+        }
+
+        #[test]
+        fn the_table_of_the_kernel_tells_who_floods() {
+            let flooded = |line: &str| flooded_socket(line, 0x40000);
+            let ends = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.2:8080".parse().unwrap());
+            assert_eq!(flooded(&line("0100007F:C350", "01", "00040000")), Some((4711, ends)));
+            assert_eq!(flooded(&line("0100007F:C350", "01", "0003FFFF")), None);
+            assert_eq!(flooded(&line("0100007F:C350", "0A", "00040000")), None, "a backlog");
+            for nonsense in ["", "sl local_address rem_address st tx_queue rx_queue", "1: ::: 0 0 0:z"] {
+                assert_eq!(flooded(nonsense), None);
+            }
+            assert_eq!(end("B80D0120000000000000000001000000:0050"), "[2001:db8::1]:80".parse().ok());
+            assert_eq!(end("é:0050"), None);
+        }
+
+        #[test]
+        fn only_the_connection_that_is_meant_is_shut_down() {
+            use std::io::{Read, Write};
+            use std::os::fd::AsRawFd;
+
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let connect = || {
+                let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                (ours, listener.accept().unwrap().0)
+            };
+            let (mut meant, (mut other, mut others_peer)) = (connect().0, connect());
+            let number = |stream: &std::net::TcpStream| {
+                let link = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
+                link.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap()
+            };
+            let ends = |stream: &std::net::TcpStream| (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
+            // The number of one with the ends of the other, as if it were used again meanwhile.
+            shut_down(HashMap::from([(number(&meant), ends(&meant)), (number(&other), ends(&meant))]));
+            assert_eq!(meant.read(&mut [0]).unwrap(), 0);
+            others_peer.write_all(b"x").unwrap();
+            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+        }
     }
 }

@@ -4,12 +4,14 @@
 //! enough to reach them.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use common::Phases;
 use http::StatusCode;
 use tokio::time::Instant;
+
+use super::floods::Ends;
 
 tokio::task_local! {
     static CURRENT: RefCell<Option<Trace>>;
@@ -19,6 +21,16 @@ tokio::task_local! {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trace(Arc<Mutex<Moments>>);
 
+/// A trace, for as long as its probe lasts.
+#[derive(Debug)]
+pub(super) struct WeakTrace(Weak<Mutex<Moments>>);
+
+impl WeakTrace {
+    pub(super) fn upgrade(&self) -> Option<Trace> {
+        self.0.upgrade().map(Trace)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Moments {
     started: Option<Instant>,
@@ -26,8 +38,9 @@ struct Moments {
     code: Option<u16>,
     /// The running hop's socket was connected at.
     connected_at: Option<Instant>,
-    /// The last connection of its own is from this port.
-    local_port: Option<u16>,
+    /// Of the last connection of its own.
+    ends: Option<Ends>,
+    floods: bool,
     is_looking_up: bool,
     dns: Option<Duration>,
     connect: Option<Duration>,
@@ -81,12 +94,11 @@ impl Trace {
         self.with(|moments| moments.dns.unwrap_or_default())
     }
 
-    /// A connection from this port is open, TLS included.
-    pub(super) fn connected(&self, at: Instant, took: Duration, local_port: Option<u16>) {
+    /// A connection is open, TLS included.
+    pub(super) fn connected(&self, at: Instant, took: Duration) {
         self.with(|moments| {
             *moments.connect.get_or_insert_default() += took;
             moments.connected_at = Some(at);
-            moments.local_port = local_port;
         });
     }
 
@@ -119,13 +131,31 @@ impl Trace {
         self.with(|moments| moments.connected_at.is_some() || moments.head_at.is_some())
     }
 
-    /// Whether the first hop has a connection of its own, and no answer.
+    /// Whether the running hop has a connection of its own, and no answer.
     pub(super) fn is_silent(&self) -> bool {
-        self.with(|moments| moments.connected_at.is_some() && moments.head_at.is_none())
+        self.with(|moments| moments.connected_at.is_some())
     }
 
-    pub(super) fn local_port(&self) -> Option<u16> {
-        self.with(|moments| moments.local_port)
+    /// The connection that it has now; returns the one that it had.
+    pub(super) fn set_ends(&self, ends: Ends) -> Option<Ends> {
+        self.with(|moments| moments.ends.replace(ends))
+    }
+
+    pub(super) fn ends(&self) -> Option<Ends> {
+        self.with(|moments| moments.ends)
+    }
+
+    /// The target sent far more than belongs in front of an answer, and is hung up on.
+    pub(super) fn set_floods(&self) {
+        self.with(|moments| moments.floods = true);
+    }
+
+    pub(super) fn floods(&self) -> bool {
+        self.with(|moments| moments.floods)
+    }
+
+    pub(super) fn downgrade(&self) -> WeakTrace {
+        WeakTrace(Arc::downgrade(&self.0))
     }
 
     pub(super) fn phases(&self) -> Phases {
