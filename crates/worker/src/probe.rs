@@ -197,7 +197,7 @@ impl Probe for Prober {
 
     fn watch(&self, stood_still: Duration) {
         if stood_still >= LATE || apart::is_any() {
-            self.floods().hang_up();
+            self.floods().watch();
         }
     }
 }

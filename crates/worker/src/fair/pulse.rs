@@ -68,14 +68,10 @@ impl Pulse {
 /// Feels the pulse from outside.
 #[expect(clippy::disallowed_methods, reason = "this thread has no runtime to block")]
 fn watch(inner: &Weak<Inner>, on_beat: impl Fn(Duration)) {
-    let mut rest = BEAT;
     loop {
-        thread::sleep(rest);
+        thread::sleep(BEAT);
         let Some(inner) = inner.upgrade() else { return };
-        let begun = Instant::now();
         on_beat(inner.overdue(inner.now_us()));
-        // It may be the machine that is busy: a tenth of a processor is enough for this.
-        rest = BEAT.max(begun.elapsed() * 9);
     }
 }
 

@@ -45,13 +45,18 @@ impl Probe for Scripted {
                 advance_at_once(Duration::from_millis(300)).await;
                 (Outcome::Down(Cause::Status), Some(500))
             }
+            "/stall-flood" => {
+                advance_at_once(Duration::from_millis(300)).await;
+                (Outcome::Down(Cause::Protocol), None)
+            }
             _ => {
                 sleep(target.timeout).await;
                 (Outcome::Down(Cause::Timeout), None)
             }
         };
         let phases = Phases { connect_us: code.map(|_| 5), ..Phases::default() };
-        Probed { started, outcome, code, elapsed_us: None, phases, detail: None }
+        let detail = target.url.path().ends_with("flood").then(|| FLOODS.to_owned());
+        Probed { started, outcome, code, elapsed_us: None, phases, detail }
     }
 }
 
@@ -168,5 +173,6 @@ async fn what_failed_while_we_stood_still_is_unknown_and_what_was_wrong_anyway_i
     sleep(Duration::from_millis(100)).await;
     assert_eq!(outcome(&fair, "http://127.0.0.1:1/stall").await, Outcome::Unknown);
     assert_eq!(outcome(&fair, "http://127.0.0.1:1/stall-status").await, Outcome::Down(Cause::Status));
+    assert_eq!(outcome(&fair, "http://127.0.0.1:1/stall-flood").await, Outcome::Down(Cause::Protocol));
     assert_eq!(outcome(&fair, "http://127.0.0.1:1/hang").await, TIMEOUT, "a standstill before it is none of its");
 }

@@ -7,22 +7,37 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::trace::{Trace, WeakTrace};
 
 /// Our end of a connection, and the target's.
 pub(super) type Ends = (SocketAddr, SocketAddr);
 
-/// Connections of probes that may have no answer yet.
+/// After a look at the table it is left alone for so many times as long as that took, and for twice as long each time
+/// that nobody floods: then the machine is busy, and this makes it busier.
+const PAUSE: u32 = 3;
+const MOST_DOUBLINGS: u32 = 5;
+
+/// After so long without a reason to look, it is as if nobody ever had in vain.
+const FORGIVEN: Duration = Duration::from_secs(1);
+
+/// Connections of probes that may have no answer yet, and who floods us over them.
 #[derive(Debug, Default)]
-pub(super) struct Floods(Mutex<HashMap<Ends, WeakTrace>>);
+pub(super) struct Floods {
+    open: Mutex<HashMap<Ends, WeakTrace>>,
+    /// When the table may be looked at again, and how often that was in vain.
+    pace: Mutex<Option<(Instant, u32)>>,
+}
 
 impl Floods {
     /// A probe has this connection now.
     pub(super) fn connected(&self, trace: &Trace, ends: Ends) {
         let before = trace.set_ends(ends);
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open();
         if let Some(before) = before {
             open.remove(&before);
         }
@@ -32,32 +47,55 @@ impl Floods {
     /// A probe is over.
     pub(super) fn over(&self, trace: &Trace) {
         if let Some(ends) = trace.ends() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ends);
+            self.open().remove(&ends);
         }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<Ends, WeakTrace>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The probe that has this connection, and no answer over it.
     fn silent(&self, ends: &Ends) -> Option<Trace> {
-        let open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.get(ends)?.upgrade().filter(Trace::is_silent)
+        self.open().get(ends)?.upgrade().filter(Trace::is_silent)
     }
 
-    /// Hangs up on those who flood us. Takes milliseconds, and is for a thread that probes nothing.
+    /// Hangs up on those who flood us, if it is not too soon to look for them again. Takes a dozen milliseconds, so it
+    /// is for a thread that probes nothing.
+    pub(super) fn watch(&self) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = Instant::now();
+        let vain = match *pace {
+            Some((not_before, _)) if begun < not_before => return,
+            Some((not_before, vain)) if begun < not_before + FORGIVEN => vain,
+            _ => 0,
+        };
+        let vain = if self.hang_up() { 0 } else { vain + 1 };
+        let ended = Instant::now();
+        let pause = ended.duration_since(begun) * (PAUSE << vain.min(MOST_DOUBLINGS));
+        *pace = Some((ended + pause, vain));
+    }
+
+    /// Whether there was anybody.
     #[cfg(target_os = "linux")]
-    pub(super) fn hang_up(&self) {
+    fn hang_up(&self) -> bool {
         let flooding = linux::flooded().into_iter().filter_map(|(socket, ends)| {
             let trace = self.silent(&ends)?;
             // First of all: the probe may end any moment.
             trace.set_floods();
             Some((socket, ends))
         });
-        linux::shut_down(flooding.collect());
+        let flooding: HashMap<_, _> = flooding.collect();
+        let is_any = !flooding.is_empty();
+        linux::shut_down(flooding);
+        is_any
     }
 
     /// Nobody says who they are.
     #[cfg(not(target_os = "linux"))]
-    pub(super) fn hang_up(&self) {
-        let _ = Self::silent;
+    fn hang_up(&self) -> bool {
+        let _ = (Self::silent, Trace::set_floods);
+        false
     }
 }
 
