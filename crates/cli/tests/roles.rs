@@ -125,7 +125,7 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
     let (status, said) = send(Method::POST, "/api/v1/changes", json, change).await;
     assert_eq!(status, 201, "{said}");
     let at = (Utc::now() - TimeDelta::seconds(1)).timestamp();
-    let event = format!(r#"{{"type": "access", "value": "{at} GET /orders 500"}}"#);
+    let event = format!(r#"{{"type": "access", "id": "1", "value": "{at} GET /orders 500"}}"#);
     let (status, said) = send(Method::POST, "/api/v1/events", "application/x-ndjson", event).await;
     assert_eq!((status, said.contains("\"accepted\":1")), (207, true), "{said}");
     let (token, digest) = api::access::new_token();

@@ -11,12 +11,14 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use common::{Check, Outcome, Slot, TargetId};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use store::events::{Claim, EventId};
 use store::incidents::Wanted;
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope, Segment, Source};
 use store::{
-    batches, checks, cursors, days, fleet, incidents, latency, overview, partitions, posted, rollups, services, workers,
+    batches, checks, cursors, days, events, fleet, incidents, latency, overview, partitions, posted, rollups, services,
+    workers,
 };
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -444,4 +446,31 @@ async fn what_is_posted_is_looked_for_in_its_index_and_the_other_targets_are_lef
     posted::mark(&mut reader.connection).await.unwrap();
     reader.judge("whether something else is posted");
     assert_eq!(reader.found.len(), 1);
+}
+
+#[tokio::test]
+async fn ids_of_events_are_looked_for_in_their_index_and_old_ones_found_by_their_age() {
+    let db = TestDb::new().await;
+    sqlx::raw_sql(
+        "insert into event_id (id, digest, created_at)
+         select n, '\\x00', now() - n * interval '1 second' from generate_series(1, 80000) n;
+         analyze event_id",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let plans = Plans::default();
+    let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
+    let mut reader = Reader::connect(&db, plans).await;
+    reader.big = vec!["event_id".to_owned()];
+    let ids: Vec<EventId> = (0..100).map(|n| EventId { id: format!("new {n}"), digest: vec![0] }).collect();
+    let claims = events::claim(&mut reader.connection, &ids).await.unwrap();
+    assert_eq!(claims, vec![Claim::New; 100]);
+    reader.judge("whether an id is somebody's");
+    assert!(reader.found.is_empty(), "{:#?}", reader.found);
+
+    sqlx::query("drop index event_id_time").execute(&db.pool).await.unwrap();
+    events::claim(&mut reader.connection, &ids).await.unwrap();
+    reader.judge("whether an id is somebody's");
+    assert!(!reader.found.is_empty(), "a table that is read from end to end is noticed");
 }

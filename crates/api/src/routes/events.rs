@@ -21,6 +21,9 @@ use crate::post::{self, Post};
 use crate::state::{State, within};
 use crate::upload::{BrokenOff, Upload};
 
+/// What events may be said to be.
+const TYPES: [&str; 4] = ["application/x-ndjson", "application/jsonl", "application/json", "text/plain"];
+
 /// Lines in a post at most.
 const MOST_LINES: usize = 10_000;
 
@@ -123,10 +126,15 @@ pub(super) async fn post(
 ) -> Result<HttpResponse, ApiError> {
     // Not within the connection, which may be gone before what came of it is stored.
     let answer = rt::spawn(async move {
-        match upload.arrive().await {
-            Ok(body) => answer(&state, &request, &body).await,
+        let arrived = upload.arrive().await;
+        let are_events = TYPES.contains(&post::media_type(&request).as_str());
+        match arrived {
+            Ok(body) if are_events => answer(&state, &request, &body).await,
+            Ok(_) => Err(ApiError::MediaType("send events as application/x-ndjson")),
             Err(BrokenOff { part, error }) => {
-                keep(&state, &part).await;
+                if are_events {
+                    keep(&state, &part).await;
+                }
                 Err(error)
             }
         }
@@ -138,10 +146,6 @@ pub(super) async fn post(
 }
 
 async fn answer(state: &State, request: &HttpRequest, body: &Bytes) -> Result<HttpResponse, ApiError> {
-    const TYPES: [&str; 4] = ["application/x-ndjson", "application/jsonl", "application/json", "text/plain"];
-    if !TYPES.contains(&post::media_type(request).as_str()) {
-        return Err(ApiError::MediaType("send events as application/x-ndjson"));
-    }
     let (read, results) = read(body)?;
     store(state, &Post::new(request, body)?, read, results).await
 }

@@ -273,6 +273,26 @@ async fn a23_whoever_asks_too_much_is_told_when_to_go_on_and_holds_up_nobody_els
 }
 
 #[tokio::test]
+async fn e20_a_sender_that_floods_us_with_events_is_held_back_and_no_other_is() {
+    let db = TestDb::new().await;
+    let api = TestApi::start_on(&db.url, limited("127.0.0.0/8")).await;
+    let (busy, other) = (token(&db, "busy", Scope::Write).await, token(&db, "other", Scope::Write).await);
+    let post = async |host: u8, token: &str| {
+        let request = api.request(Method::POST, "/api/v1/events").bearer_auth(token);
+        let request = request.header("x-forwarded-for", format!("5.6.7.{host}"));
+        let line = r#"{"type": "access", "value": "1543443091.27 GET / 200"}"#;
+        request.header("content-type", "application/x-ndjson").body(line).send().await.unwrap().status().as_u16()
+    };
+    let mut answers = Vec::new();
+    for host in 0..30 {
+        answers.push(post(host, &busy).await);
+    }
+    assert!(answers.starts_with(&[207]) && answers.contains(&429), "{answers:?}");
+    assert_eq!(post(8, &other).await, 207);
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn nobody_gets_round_a_limit_by_saying_where_they_come_from() {
     let db = TestDb::new().await;
     let api = TestApi::start_on(&db.url, limited("10.0.0.0/8")).await;

@@ -5,7 +5,7 @@
 //! | E11 | nobody posts states: an incident opens and closes by the requests (`engine`) |
 //! | E13 | there are no URLs and titles in a stream; texts of any script are kept |
 //! | E17 | here for the token, which a hook shows: there are no signatures. A post that is repeated is E07 |
-//! | E20 | `access.rs` (`a23_…`): a limit for each token and address |
+//! | E20 | `access.rs` (`e20_…`) |
 
 use std::time::Duration;
 

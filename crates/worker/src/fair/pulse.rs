@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::stats::Stats;
 
 /// A beat of the pulse.
-const BEAT: Duration = Duration::from_millis(25);
+const BEAT: Duration = Duration::from_millis(10);
 
 /// A beat so late is on a busy machine, not one that stood still.
 const TOLERANCE: Duration = Duration::from_millis(10);

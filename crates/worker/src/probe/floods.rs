@@ -2,8 +2,9 @@
 //!
 //! The client reads what a target sends as fast as it comes, and with interim answers without end it does
 //! not look up for a tenth of a second at a time: no other probe of that thread goes on meanwhile, nor does the
-//! probe's own timeout. So another thread looks into the kernel's table of connections, and ends those that
-//! have far more waiting than an answer may have in front of it.
+//! probe's own timeout. So another thread looks at what waits in the kernel, and ends the connections that have far
+//! more than an answer may have in front of it. One that was kept from an earlier probe is not among them: who floods
+//! it costs others that much of their time until the timeout.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,8 +18,8 @@ use super::trace::{Trace, WeakTrace};
 /// Our end of a connection, and the target's.
 pub(super) type Ends = (SocketAddr, SocketAddr);
 
-/// After a look at the table it is left alone for so many times as long as that took, and for twice as long each time
-/// that nobody floods: then the machine is busy, and this makes it busier.
+/// After a look in vain the next one waits for so many times as long as that took, and for twice as long each
+/// time: then it is the machine that is busy, and this makes it busier.
 const PAUSE: u32 = 3;
 const MOST_DOUBLINGS: u32 = 5;
 
@@ -29,7 +30,7 @@ const FORGIVEN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Floods {
     open: Mutex<HashMap<Ends, WeakTrace>>,
-    /// When the table may be looked at again, and how often that was in vain.
+    /// When somebody may look again, and how often that was in vain.
     pace: Mutex<Option<(Instant, u32)>>,
 }
 
@@ -55,13 +56,8 @@ impl Floods {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The probe that has this connection, and no answer over it.
-    fn silent(&self, ends: &Ends) -> Option<Trace> {
-        self.open().get(ends)?.upgrade().filter(Trace::is_silent)
-    }
-
-    /// Hangs up on those who flood us, if it is not too soon to look for them again. Takes a dozen milliseconds, so it
-    /// is for a thread that probes nothing.
+    /// Hangs up on those who flood us, if it is not too soon to look for them again. Takes milliseconds where there are
+    /// thousands of connections, so it is for a thread that probes nothing.
     pub(super) fn watch(&self) {
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = Instant::now();
@@ -70,41 +66,36 @@ impl Floods {
             Some((not_before, vain)) if begun < not_before + FORGIVEN => vain,
             _ => 0,
         };
-        let vain = if self.hang_up() { 0 } else { vain + 1 };
+        let is_any = linux::hang_up(|ends| self.floods(ends));
+        let (vain, pause) = if is_any { (0, 1) } else { (vain + 1, PAUSE << vain.min(MOST_DOUBLINGS)) };
         let ended = Instant::now();
-        let pause = ended.duration_since(begun) * (PAUSE << vain.min(MOST_DOUBLINGS));
-        *pace = Some((ended + pause, vain));
+        *pace = Some((ended + ended.duration_since(begun) * pause, vain));
     }
 
-    /// Whether there was anybody.
-    #[cfg(target_os = "linux")]
-    fn hang_up(&self) -> bool {
-        let flooding = linux::flooded().into_iter().filter_map(|(socket, ends)| {
-            let trace = self.silent(&ends)?;
-            // First of all: the probe may end any moment.
-            trace.set_floods();
-            Some((socket, ends))
-        });
-        let flooding: HashMap<_, _> = flooding.collect();
-        let is_any = !flooding.is_empty();
-        linux::shut_down(flooding);
-        is_any
+    /// Whether a probe has this connection and no answer over it; then it has one now.
+    fn floods(&self, ends: &Ends) -> bool {
+        let trace = self.open().get(ends).and_then(WeakTrace::upgrade);
+        // First of all: the probe may end any moment.
+        trace.filter(Trace::is_silent).map(|trace| trace.set_floods()).is_some()
     }
+}
 
+#[cfg(not(target_os = "linux"))]
+mod linux {
     /// Nobody says who they are.
-    #[cfg(not(target_os = "linux"))]
-    fn hang_up(&self) -> bool {
-        let _ = (Self::silent, Trace::set_floods);
+    pub(super) fn hang_up(_floods: impl Fn(&super::Ends) -> bool) -> bool {
         false
     }
 }
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::collections::HashMap;
-    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
+    use std::net::{Shutdown, TcpStream};
     use std::os::fd::{BorrowedFd, RawFd};
+    use std::path::Path;
     use std::sync::LazyLock;
+
+    use rustix::io::ioctl_fionread;
 
     use super::Ends;
 
@@ -119,62 +110,27 @@ mod linux {
         usual.map_or(LEAST_FLOOD, |usual| LEAST_FLOOD.max(usual.saturating_mul(2)))
     });
 
-    /// Sockets that have so much waiting, by their number.
-    pub(super) fn flooded() -> HashMap<u64, Ends> {
-        let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(std::fs::read_to_string);
-        tables
-            .iter()
-            .flatten()
-            .flat_map(|table| table.lines())
-            .filter_map(|line| flooded_socket(line, *FLOOD))
-            .collect()
+    /// Ends the connections that have so much waiting and are `floods`; whether there was one.
+    pub(super) fn hang_up(floods: impl Fn(&Ends) -> bool) -> bool {
+        let mut is_any = false;
+        for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+            let Some(socket) = socket(&entry.path()) else { continue };
+            if ioctl_fionread(&socket).is_ok_and(|waiting| waiting >= *FLOOD)
+                && let (Ok(ours), Ok(theirs)) = (socket.local_addr(), socket.peer_addr())
+                && floods(&(ours, theirs))
+            {
+                is_any |= socket.shutdown(Shutdown::Both).is_ok();
+            }
+        }
+        is_any
     }
 
-    /// Source: proc(5), `/proc/net/tcp`: number, ends, state, `tx_queue:rx_queue`, three that are of no interest, a
-    /// time-out, and the socket's number.
-    fn flooded_socket(line: &str, flood: u64) -> Option<(u64, Ends)> {
-        const LISTENS: &str = "0A";
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let (ours, theirs, state, queues) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-        let waiting = u64::from_str_radix(queues.split_once(':')?.1, 16).ok()?;
-        if state == LISTENS || waiting < flood {
+    /// A copy of a socket of ours, which stays what it is when the number is another's meanwhile.
+    fn socket(descriptor: &Path) -> Option<TcpStream> {
+        if !std::fs::read_link(descriptor).ok()?.to_str()?.starts_with("socket:") {
             return None;
         }
-        Some((fields.nth(4)?.parse().ok()?, (end(ours)?, end(theirs)?)))
-    }
-
-    /// `0100007F:1F90`: the address in words of four bytes as the machine has them, the port in hexadecimal.
-    fn end(text: &str) -> Option<SocketAddr> {
-        let (address, port) = text.split_once(':')?;
-        let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::to_ne_bytes);
-        let ip = match address.len() {
-            8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
-            32 => {
-                let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-                IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(words.concat()).ok()?))
-            }
-            _ => return None,
-        };
-        Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
-    }
-
-    /// Ends these connections: what was read of them so far was all.
-    pub(super) fn shut_down(mut sockets: HashMap<u64, Ends>) {
-        let descriptors = if sockets.is_empty() { None } else { std::fs::read_dir("/proc/self/fd").ok() };
-        for entry in descriptors.into_iter().flatten().flatten() {
-            let link = std::fs::read_link(entry.path()).unwrap_or_default();
-            let number = link.to_str().and_then(|link| link.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            let Some(ends) = number.and_then(|number: u64| sockets.remove(&number)) else { continue };
-            let descriptor = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            // It may be gone, or another's, by now; the copy is ours and stays what it is.
-            let Some(socket) = descriptor.and_then(copy) else { continue };
-            if matches!((socket.local_addr(), socket.peer_addr()), (Ok(ours), Ok(theirs)) if (ours, theirs) == ends) {
-                let _ = socket.shutdown(Shutdown::Both);
-            }
-            if sockets.is_empty() {
-                return;
-            }
-        }
+        copy(descriptor.file_name()?.to_str()?.parse().ok()?)
     }
 
     #[expect(unsafe_code, reason = "the client has the socket, and does not hand it out")]
@@ -189,49 +145,54 @@ mod linux {
 
     #[cfg(test)]
     mod tests {
+        use std::io::{Read, Write};
+        use std::net::TcpListener;
+
         use super::*;
 
-        fn line(ours: &str, state: &str, waiting: &str) -> String {
-            format!(
-                "   3: {ours} 0200007F:1F90 {state} 00000000:{waiting} 02:0000 00000000  1000        0 4711 1 0000 20 4 30"
-            )
-        }
-
-        #[test]
-        fn the_table_of_the_kernel_tells_who_floods() {
-            let flooded = |line: &str| flooded_socket(line, 0x40000);
-            let ends = ("127.0.0.1:50000".parse().unwrap(), "127.0.0.2:8080".parse().unwrap());
-            assert_eq!(flooded(&line("0100007F:C350", "01", "00040000")), Some((4711, ends)));
-            assert_eq!(flooded(&line("0100007F:C350", "01", "0003FFFF")), None);
-            assert_eq!(flooded(&line("0100007F:C350", "0A", "00040000")), None, "a backlog");
-            for nonsense in ["", "sl local_address rem_address st tx_queue rx_queue", "1: ::: 0 0 0:z"] {
-                assert_eq!(flooded(nonsense), None);
+        /// A connection that is read from, and brings far more than that, until it is hung up on.
+        fn flooded(listener: &TcpListener) -> TcpStream {
+            let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut theirs = listener.accept().unwrap().0;
+            std::thread::spawn(move || while theirs.write_all(&[b'x'; 64 * 1024]).is_ok() {});
+            while ioctl_fionread(&ours).unwrap() < *FLOOD {
+                ours.read_exact(&mut [0; 64 * 1024]).unwrap();
             }
-            assert_eq!(end("B80D0120000000000000000001000000:0050"), "[2001:db8::1]:80".parse().ok());
-            assert_eq!(end("é:0050"), None);
+            ours
         }
 
         #[test]
-        fn only_the_connection_that_is_meant_is_shut_down() {
-            use std::io::{Read, Write};
-            use std::os::fd::AsRawFd;
+        fn who_floods_a_probe_is_hung_up_on_and_nobody_else() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let (mut meant, mut other) = (flooded(&listener), flooded(&listener));
+            let ends = (meant.local_addr().unwrap(), meant.peer_addr().unwrap());
+            assert!(hang_up(|found| *found == ends));
+            // What came until then is there.
+            let (mut rest, mut read) = (0, 1);
+            while read > 0 {
+                read = meant.read(&mut [0; 64 * 1024]).unwrap_or(0);
+                rest += read as u64;
+            }
+            assert!(rest >= *FLOOD, "{rest}");
+            for _ in 0..1_000 {
+                other.read_exact(&mut [0; 64 * 1024]).unwrap();
+            }
+        }
 
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let connect = || {
-                let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-                (ours, listener.accept().unwrap().0)
-            };
-            let (mut meant, (mut other, mut others_peer)) = (connect().0, connect());
-            let number = |stream: &std::net::TcpStream| {
-                let link = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).unwrap();
-                link.to_str().unwrap().trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>().unwrap()
-            };
-            let ends = |stream: &std::net::TcpStream| (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-            // The number of one with the ends of the other, as if it were used again meanwhile.
-            shut_down(HashMap::from([(number(&meant), ends(&meant)), (number(&other), ends(&meant))]));
-            assert_eq!(meant.read(&mut [0]).unwrap(), 0);
-            others_peer.write_all(b"x").unwrap();
-            assert_eq!(other.read(&mut [0]).unwrap(), 1);
+        #[test]
+        fn who_has_sent_what_nobody_read_yet_is_no_flood() {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let mut theirs = listener.accept().unwrap().0;
+            theirs.set_nonblocking(true).unwrap();
+            // As much as goes.
+            while theirs.write(&[b'x'; 64 * 1024]).is_ok() {}
+            let ends = ours.local_addr().unwrap();
+            hang_up(|found| {
+                assert_ne!(found.0, ends);
+                false
+            });
+            assert!(ioctl_fionread(&ours).unwrap() < *FLOOD);
         }
     }
 }
