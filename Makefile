@@ -67,7 +67,7 @@ bench-large: ## The same windows over 100 M rows as over 1 M (ROWS=10000000 for 
 
 .PHONY: faults
 faults: ## Break things while targets are probed, and write docs/FAULTS.md (about twenty minutes)
-	@scripts/setup.sh test
+	@scripts/setup.sh faults
 	$(CARGO) build --release --locked -p bench-faults
 	$${CARGO_TARGET_DIR:-target}/release/bench-faults --write docs/FAULTS.md
 

