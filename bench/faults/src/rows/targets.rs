@@ -70,7 +70,7 @@ pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     .await?;
     let ms = |us: i64| us as f64 / 1000.0;
     outcome.within("the longest hostile probe, ms", ms(longest_us), 950.0);
-    outcome.within("the latest start of a healthy one, ms", ms(lag_us), 500.0);
+    outcome.within("the latest start of a healthy one, ms", ms(lag_us), 250.0);
     outcome.note = format!(
         "{} kinds, four of each every second, beside 20 healthy targets. The longest of the hostile probes, of 900 ms each, \
          took {:.0} ms, and a healthy target was asked {:.0} ms late at most. Of {all} hostile probes {unknown} were unknown; \
