@@ -87,9 +87,7 @@ pub async fn claim(connection: &mut PgConnection, ids: &[EventId]) -> Result<Vec
         return Ok(Vec::new());
     }
     // Index: event_id_time.
-    sqlx::query!("delete from event_id where created_at < clock_timestamp() - interval '1 day'")
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query!("delete from event_id where created_at < now() - interval '1 day'").execute(&mut *connection).await?;
     let names: Vec<String> = ids.iter().map(|one| one.id.clone()).collect();
     let digests: Vec<Vec<u8>> = ids.iter().map(|one| one.digest.clone()).collect();
     // In one order, or two posts with the same ids would wait for each other.
@@ -151,7 +149,7 @@ pub async fn write(
     let mut transaction = connection.begin().await?;
     if let Some(receipt) = receipt {
         // Index: receipt_time.
-        sqlx::query!("delete from receipt where created_at < clock_timestamp() - interval '1 day'")
+        sqlx::query!("delete from receipt where created_at < now() - interval '1 day'")
             .execute(&mut *transaction)
             .await?;
         let kept = sqlx::query!(

@@ -11,7 +11,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use common::{Check, Outcome, Slot, TargetId};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
-use store::events::{Claim, EventId};
+use store::events::{Claim, EventId, Receipt};
 use store::incidents::Wanted;
 use store::status::{self, Filter, Position};
 use store::testing::TestDb;
@@ -449,12 +449,13 @@ async fn what_is_posted_is_looked_for_in_its_index_and_the_other_targets_are_lef
 }
 
 #[tokio::test]
-async fn ids_of_events_are_looked_for_in_their_index_and_old_ones_found_by_their_age() {
+async fn ids_and_keys_of_posts_are_looked_for_in_their_indexes_and_old_ones_found_by_their_age() {
     let db = TestDb::new().await;
     sqlx::raw_sql(
         "insert into event_id (id, digest, created_at)
-         select n, '\\x00', now() - n * interval '1 second' from generate_series(1, 80000) n;
-         analyze event_id",
+         select n, '\\x00', now() - n * interval '1 second' from generate_series(1, 90000) n;
+         insert into receipt (key, digest, status, answer, created_at) select id, digest, 207, '{}', created_at from event_id;
+         analyze event_id, receipt",
     )
     .execute(&db.pool)
     .await
@@ -462,11 +463,15 @@ async fn ids_of_events_are_looked_for_in_their_index_and_old_ones_found_by_their
     let plans = Plans::default();
     let _capture = tracing::subscriber::set_default(tracing_subscriber::registry().with(plans.clone()));
     let mut reader = Reader::connect(&db, plans).await;
-    reader.big = vec!["event_id".to_owned()];
+    reader.big = vec!["event_id".to_owned(), "receipt".to_owned()];
     let ids: Vec<EventId> = (0..100).map(|n| EventId { id: format!("new {n}"), digest: vec![0] }).collect();
     let claims = events::claim(&mut reader.connection, &ids).await.unwrap();
     assert_eq!(claims, vec![Claim::New; 100]);
     reader.judge("whether an id is somebody's");
+    let receipt = Receipt { key: "new".to_owned(), digest: vec![0], status: 207, answer: Value::Null };
+    assert!(events::write(&mut reader.connection, "test", &[], &[], Some(&receipt)).await.unwrap());
+    assert_eq!(events::receipt(&mut reader.connection, "new").await.unwrap(), Some(receipt));
+    reader.judge("whether a post was answered");
     assert!(reader.found.is_empty(), "{:#?}", reader.found);
 
     sqlx::query("drop index event_id_time").execute(&db.pool).await.unwrap();
