@@ -22,7 +22,8 @@ begin
         execute format('grant select on all tables in schema %I to lookout_api', ours);
         grant insert, update on target, service, endpoint to lookout_api;
         grant insert on batch, access_event, change to lookout_api;
-        grant insert, delete on receipt, event_id to lookout_api;
+        -- Old ones are locked before they are deleted, which takes the right to update.
+        grant insert, update, delete on receipt, event_id to lookout_api;
         -- It notes that a token was used, and makes none.
         grant update (last_used_at) on api_token to lookout_api;
         grant execute on function make_partitions(regclass, date, date) to lookout_api;

@@ -27,6 +27,9 @@ pub(crate) const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 const KEY: &str = "idempotency-key";
 
+/// On an answer that was given before.
+pub(crate) const REPLAYED: &str = "idempotency-replayed";
+
 /// A post and, if its sender gave one, the key that makes it safe to repeat.
 pub(crate) struct Post {
     key: Option<String>,
@@ -69,7 +72,7 @@ impl Post {
         }
         let status = u16::try_from(receipt.status).ok().and_then(|status| StatusCode::from_u16(status).ok());
         let mut response = HttpResponse::build(status.unwrap_or(StatusCode::OK));
-        Ok(Some(response.insert_header(("idempotency-replayed", "true")).json(receipt.answer)))
+        Ok(Some(response.insert_header((REPLAYED, "true")).json(receipt.answer)))
     }
 
     /// Stores what was posted, and the answer with it.

@@ -30,12 +30,13 @@ pub(crate) struct Upload {
     bytes: Decompress<Payload>,
     /// The header that says where the body ends, or how it is packed.
     header: &'static str,
+    is_packed: bool,
     is_too_large: bool,
 }
 
 /// A body that did not arrive.
 pub(crate) struct BrokenOff {
-    /// What is there of it; nothing where it is not its end alone that is missing.
+    /// What is there of it; nothing where it is not its end alone that is missing, nor of one that was packed.
     pub(crate) part: Bytes,
     pub(crate) error: ApiError,
 }
@@ -81,6 +82,9 @@ impl Upload {
     fn begin(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Result<Self, ApiError> {
         may_write(request, needs)?;
         let headers = request.headers();
+        if headers.get_all(CONTENT_ENCODING).count() > 1 {
+            return Err(ApiError::MediaType("send the body packed once, or not at all"));
+        }
         let coding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
         if coding.as_ref().is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
             return Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"));
@@ -93,6 +97,7 @@ impl Upload {
                 (false, true) => "transfer-encoding",
                 (false, false) => "content-length",
             },
+            is_packed,
             is_too_large: length(headers).is_some_and(|length| length > MOST_BYTES as u64),
         })
     }
@@ -116,17 +121,22 @@ impl Upload {
                 Ok(Some(Ok(bytes))) if body.len() + bytes.len() > MOST_BYTES => return Err(too_large()),
                 Ok(Some(Ok(bytes))) => body.extend_from_slice(&bytes),
                 Ok(Some(Err(error))) => {
-                    let is_cut = matches!(error, PayloadError::Incomplete(_));
+                    let is_cut = matches!(error, PayloadError::Incomplete(None));
                     let error = ApiError::Header {
                         name: self.header,
                         message: "the body did not arrive as this header says, or not packed as content-encoding says"
                             .to_owned(),
                     };
-                    return Err(BrokenOff { part: if is_cut { body.freeze() } else { Bytes::new() }, error });
+                    return Err(BrokenOff { part: self.part(is_cut, body), error });
                 }
-                Err(_) => return Err(BrokenOff { part: body.freeze(), error: ApiError::TooSlow }),
+                Err(_) => return Err(BrokenOff { part: self.part(true, body), error: ApiError::TooSlow }),
             }
         }
+    }
+
+    /// What may be used of a body: whether it was packed right, only its end says.
+    fn part(&self, is_cut: bool, body: BytesMut) -> Bytes {
+        if is_cut && !self.is_packed { body.freeze() } else { Bytes::new() }
     }
 }
 

@@ -23,6 +23,7 @@ use common::TargetSpec;
 use settings::file::cannot_read;
 use settings::{LogArgs, Problems, SettingsError};
 use tokio_util::sync::CancellationToken;
+use worker::fair::{Canaries, Fair};
 use worker::probe::{Prepared, Prober};
 
 use crate::input::{BLOCK, Input, Progress};
@@ -199,6 +200,8 @@ fn watch(targets: &[TargetSpec], options: &Options, format: Format) -> anyhow::R
         let stop = CancellationToken::new();
         settings::process::cancel_on_signal(stop.clone())?;
         let prober = Prober::new()?;
+        // It watches over the thread of the probes, whom others must not keep busy.
+        let _watch = Fair::new(prober.clone(), Canaries::Nobody, Arc::default());
         let prepared: Arc<[Prepared]> = targets.iter().map(Prepared::new).collect();
         let ask = move |endpoint: usize, within| {
             let (prober, prepared) = (prober.clone(), Arc::clone(&prepared));

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 /// An `http` or `https` URL, parsed once.
@@ -151,15 +150,30 @@ impl TargetUrl {
         &self.url
     }
 
-    /// Whether a parameter that names a secret has the `***` that people see as its value: somebody
-    /// took what they were shown for the URL.
+    /// Whether there is the `***` that people see for a secret: somebody took what they were shown for the URL.
     pub fn has_placeholder(&self) -> bool {
-        let mut found = false;
+        let whole = self.whole();
+        let path = whole.find("://").map_or(0, |at| at + 3);
+        whole[path..].split(['/', '\\', '?', '&', '#', ';', '=', '@']).any(|piece| piece == PLACEHOLDER)
+    }
+
+    /// What people see `***` for, as it is written and as it is meant.
+    pub fn hidden(&self) -> Vec<String> {
+        let mut hidden = Vec::new();
         mask(self.whole(), |value| {
-            found |= value == PLACEHOLDER;
+            let mut value = value.to_owned();
+            for _ in 0..=LEVELS {
+                add_secrets(&value, &mut hidden);
+                let decoded = percent_decode(&value);
+                if decoded == value {
+                    break;
+                }
+                hidden.push(std::mem::replace(&mut value, decoded));
+            }
+            hidden.push(value);
             true
         });
-        found
+        hidden
     }
 
     /// Whether there is a parameter that names a secret, so that people see `***` instead of its value.
@@ -218,79 +232,122 @@ const PLACEHOLDER: &str = "***";
 
 /// The text of a URL with `***` for the value of each parameter that names a secret, in its query and behind its `#`,
 /// and for user and password of a URL within it; also of one within the value of a parameter, as in
-/// `to=http://a/?token=b`, percent-encoded or not. What `is_open` says so of stays, and so does what stands
-/// before the path.
+/// `to=http://a/?token=b`. A value or a piece of the path that hides such a thing behind percent-encoding is `***` as a
+/// whole. What `is_open` says so of stays, and so does what stands before the path.
 fn mask(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String {
     let authority = text.find("://").map_or(0, |at| at + 3);
-    let path = text[authority..].find(AUTHORITY_ENDS).map_or(text.len(), |at| authority + at);
+    let path = text[authority..].find(['/', '?', '#', '\\']).map_or(text.len(), |at| authority + at);
     let (head, tail) = text.split_at(path);
-    format!("{head}{}", mask_tail(tail, &mut is_open))
-}
-
-/// What the host and port of a URL end before.
-const AUTHORITY_ENDS: [char; 4] = ['/', '?', '#', '\\'];
-
-fn mask_tail(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
-    let text = mask_users(text, is_open);
-    let (path, parameters) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
-    let mut masked = mask_encoded(path, is_open);
+    let tail = mask_users(tail, &mut is_open);
+    let (path, parameters) = tail.split_at(tail.find(['?', '#']).unwrap_or(tail.len()));
+    let mut masked = head.to_owned();
+    for piece in path.split_inclusive('/') {
+        let (piece, end) = piece.strip_suffix('/').map_or((piece, ""), |piece| (piece, "/"));
+        let is_masked = encodes_secret(piece) && !is_open(piece);
+        masked.extend([if is_masked { PLACEHOLDER } else { piece }, end]);
+    }
     for piece in parameters.split_inclusive(['&', '#']) {
-        let (mut rest, end) = match piece.char_indices().next_back() {
+        let (piece, end) = match piece.char_indices().next_back() {
             Some((at, '&' | '#')) => piece.split_at(at),
             _ => (piece, ""),
         };
-        loop {
-            // What stands before the `=` may begin behind a separator: the text of a query begins with one.
-            let next = rest.find(['?', ';', '=']).unwrap_or(rest.len());
-            match rest[next..].strip_prefix('=') {
-                Some(value) if is_secret_name(&percent_decode(&rest[..next])) && !is_open(value) => {
-                    masked.extend([&rest[..next], "=", PLACEHOLDER]);
-                    break;
-                }
-                _ if next == rest.len() => {
-                    masked.push_str(&mask_encoded(rest, is_open));
-                    break;
-                }
-                _ => {
-                    masked.push_str(&rest[..=next]);
-                    rest = &rest[next + 1..];
-                }
-            }
-        }
+        let (start, piece) = piece.strip_prefix('?').map_or(("", piece), |piece| ("?", piece));
+        masked.push_str(start);
+        mask_parameter(piece, &mut is_open, &mut masked);
         masked.push_str(end);
     }
     masked
 }
 
-/// The text with `***` for what stands between `://` and the `@` before a host.
-fn mask_users(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        masked.push_str(before);
-        let end = after.find(|c| c == '&' || AUTHORITY_ENDS.contains(&c)).unwrap_or(after.len());
-        rest = match after[..end].rfind('@') {
-            Some(at) if !is_open(&after[..at]) => {
-                masked.push_str(PLACEHOLDER);
-                &after[at..]
-            }
-            _ => after,
-        };
+fn mask_parameter(piece: &str, is_open: &mut impl FnMut(&str) -> bool, masked: &mut String) {
+    let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+    if encodes_secret(name) && !is_open(piece) {
+        masked.push_str(PLACEHOLDER);
+        return;
     }
-    masked.push_str(rest);
+    if encodes_secret(piece) && !is_open(value) {
+        masked.extend([name, "=", PLACEHOLDER]);
+        return;
+    }
+    let mut rest = piece;
+    loop {
+        // What stands before the `=` may begin behind a separator: the text of a query begins with one.
+        let next = rest.find(['?', ';', '=']).unwrap_or(rest.len());
+        match rest[next..].strip_prefix('=') {
+            Some(value) if is_secret_name(&rest[..next]) && !is_open(value) => {
+                masked.extend([&rest[..next], "=", PLACEHOLDER]);
+                return;
+            }
+            _ if next == rest.len() => {
+                masked.push_str(rest);
+                return;
+            }
+            _ => {
+                masked.push_str(&rest[..=next]);
+                rest = &rest[next + 1..];
+            }
+        }
+    }
+}
+
+/// The text with `***` for what looks like user and password before the `@` of a host.
+fn mask_users(text: &str, is_open: &mut impl FnMut(&str) -> bool) -> String {
+    const SLASHES: [char; 2] = ['/', '\\'];
+    const SIGNS: [char; 5] = ['?', '&', '=', '#', ';'];
+    let mut masked = String::with_capacity(text.len());
+    let mut slashes = 0;
+    for run in text.split_inclusive(SLASHES) {
+        let user = run.rfind('@').and_then(|end| {
+            let begin = match run[..end].find(':') {
+                // A password may hold signs, the name of a user does not.
+                Some(colon) => run[..colon].rfind(SIGNS).map_or(0, |at| at + 1),
+                None if slashes > 1 && !run[..end].contains(SIGNS) => 0,
+                None => return None,
+            };
+            (begin < end && !is_open(&run[begin..end])).then_some((begin, end))
+        });
+        match user {
+            Some((begin, end)) => masked.extend([&run[..begin], PLACEHOLDER, &run[end..]]),
+            None => masked.push_str(run),
+        }
+        slashes =
+            if run.len() == 1 && run.ends_with(SLASHES) { slashes + 1 } else { usize::from(run.ends_with(SLASHES)) };
+    }
     masked
 }
 
-/// The same for a text that may be percent-encoded, as a URL within another should be.
-fn mask_encoded(text: &str, is_open: &mut dyn FnMut(&str) -> bool) -> String {
-    const SIGNS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'*');
-    if !text.contains('%') {
-        return text.to_owned();
+/// How often a text is percent-decoded to see what it says.
+const LEVELS: usize = 4;
+
+/// Users with their passwords, passwords alone, and values of parameters that name a secret.
+fn add_secrets(text: &str, secrets: &mut Vec<String>) {
+    mask_users(text, &mut |user: &str| {
+        secrets.extend(user.split_once(':').map(|(_, password)| password.to_owned()));
+        secrets.push(user.to_owned());
+        true
+    });
+    let parameters = text.split(['?', '&', '#', ';', '/']).filter_map(|piece| piece.split_once('='));
+    let named = parameters.filter(|(name, value)| !value.is_empty() && is_secret_name(name));
+    secrets.extend(named.map(|(_, value)| value.to_owned()));
+}
+
+/// Whether a text that is percent-encoded, as a URL within another should be, says something in confidence. One that is
+/// encoded over and over wants to hide something.
+pub fn encodes_secret(text: &str) -> bool {
+    let mut text = text.to_owned();
+    for _ in 0..LEVELS {
+        let decoded = percent_decode(&text);
+        if decoded == text {
+            return false;
+        }
+        let mut secrets = Vec::new();
+        add_secrets(&decoded, &mut secrets);
+        if !secrets.is_empty() {
+            return true;
+        }
+        text = decoded;
     }
-    let decoded = percent_decode(text);
-    let masked = if decoded == text { decoded.clone() } else { mask_tail(&decoded, is_open) };
-    if masked == decoded { text.to_owned() } else { utf8_percent_encode(&masked, SIGNS).to_string() }
+    percent_decode(&text) != text
 }
 
 /// A `${…}` that is filled in later says nothing.
@@ -317,12 +374,13 @@ pub fn is_secret_name(name: &str) -> bool {
         "signature",
     ];
     let name = name.to_lowercase();
-    // One of a list, as in `key[0]`.
-    let name = name.split('[').next().unwrap_or_default();
-    WHOLE.contains(&name)
-        || name.contains("token")
-        || ENDS.iter().any(|end| name.ends_with(end))
-        || PARTS.iter().any(|part| name.contains(part))
+    // One of a list, or of a group, as in `key[0]` and `user[password]`.
+    name.split(['[', ']']).any(|name| {
+        WHOLE.contains(&name)
+            || name.contains("token")
+            || ENDS.iter().any(|end| name.ends_with(end))
+            || PARTS.iter().any(|part| name.contains(part))
+    })
 }
 
 /// Undoes percent-encoding in user info; bytes that are not UTF-8 are replaced.
@@ -389,14 +447,26 @@ mod tests {
                 "https://a/?auth_key=***&Key[0]=***&access-key=***&Ocp-Apim-Subscription-Key=***&hmac=***",
             ),
             ("https://a/?token=${s3c}", "https://a/?token=***"),
-            ("https://a/?to=ftp://me:s3c@b/&v=http://s3c;s=1@b", "https://a/?to=ftp://***@b/&v=http://***@b"),
+            ("https://a/?to=ftp://me:s3c@b/&v=http://s3c:s=1@b", "https://a/?to=ftp://***@b/&v=http://***@b"),
             (
                 "https://a/http://me:s3c@b/?mail=x@y&to=http://b&c=d@e",
                 "https://a/http://***@b/?mail=x@y&to=http://b&c=d@e",
             ),
-            ("https://a/?to=http%3A%2F%2Fme%3As3c%40b%2F&v=1%202", "https://a/?to=http%3A%2F%2F***%40b%2F&v=1%202"),
-            ("https://a/?to=%2F%3Ftoken%3Ds3c", "https://a/?to=%2F%3Ftoken%3D***"),
-            ("https://a/?to=%252F%253Ftoken%253Ds3c", "https://a/?to=%252F%253Ftoken%253D***"),
+            ("https://a/?to=http://s3c@b/&v=ftp://me:a&s3c@b/", "https://a/?to=http://***@b/&v=ftp://***@b/"),
+            ("https://a/?to=//me:s3c@b/&v=http:/me:s3c@b", "https://a/?to=//***@b/&v=http:/***@b"),
+            (
+                "https://a/?to=http:\\\\me:s3c@b\\&user[password]=s3c",
+                "https://a/?to=http:\\\\***@b\\&user[password]=***",
+            ),
+            ("https://a/?to=http%3A%2F%2Fme%3As3c%40b%2F&v=1%202", "https://a/?to=***&v=1%202"),
+            ("https://a/?to=ftp%3A%2F%2Fme%3Aa%26s3c%40b%2F", "https://a/?to=***"),
+            ("https://a/?to=http%3A%2F%2Fme%3As3c%40b;x=1&to=//me%3As3c@b/?x=1", "https://a/?to=***&to=//***@b/?x=1"),
+            ("https://a/?next=%2F%3Ftoken%3Ds3c==&next=%2F%3Ftoken%3Ds3c;v=1", "https://a/?next=***&next=***"),
+            ("https://a/?http%3A%2F%2Fme%3As3c%40b=1&to=ftp%3A%2F%2Fme%3Aa=s3c%40b", "https://a/?***&to=***"),
+            ("https://a/?a=1%26token%3Ds3c&to=http:%09//me:s3c@b/", "https://a/?a=***&to=http:%09//***@b/"),
+            ("https://a/?to=%252F%253Ftoken%253Ds3c", "https://a/?to=***"),
+            ("https://a/x%20y/http%3A%2F%2Fme:s3c%40b/z", "https://a/x%20y/***/z"),
+            ("https://a/?to=%2525252525252541", "https://a/?to=***"),
             ("https://a/token=1/?author=me&monkey=2&tokens", "https://a/token=1/?author=me&monkey=2&tokens"),
         ];
         for (text, shown) in cases {
@@ -413,7 +483,8 @@ mod tests {
             url.as_written(),
             "https://a/?a=1;sig=***",
             "https://a/?to=http://x/?token=***",
-            "https://a/?to=http%3A%2F%2F***%40b%2F",
+            "https://a/?to=***&v=1",
+            "https://a/x/***/z",
             "https://a/?to=ftp://***@b/",
             "https://a/#access_token=***",
         ] {
@@ -425,6 +496,15 @@ mod tests {
             "https://a/?token=${T}&key=two-${K}&sig=s3cret",
         );
         assert_eq!(filled.unwrap().as_written(), "https://a/?token=${T}&key=***&sig=***");
+    }
+
+    #[test]
+    fn no_url_is_too_deep_or_takes_long() {
+        let deep = format!("http://a/%{}", "25".repeat(4_000));
+        assert_eq!(TargetUrl::parse(&deep).unwrap().as_written(), "http://a/***");
+        let wide = format!("http://a/{}ftp%{}3A//me:s3c@b/", "/".repeat(6_500), "25".repeat(700));
+        let shown = TargetUrl::parse(&wide).unwrap().as_written().to_owned();
+        assert!(shown.len() <= wide.len() && !shown.contains("s3c"), "{shown}");
     }
 
     #[test]

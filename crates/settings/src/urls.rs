@@ -102,7 +102,8 @@ pub(crate) fn redact(text: &str) -> String {
         Some(at) if at + 1 < shown.len() => format!("{}***", &shown[..=at]),
         _ => shown,
     };
-    shorten(&shown, SHOWN_CHARS)
+    let pieces = shown.split('/').map(|piece| if common::url::encodes_secret(piece) { "***" } else { piece });
+    shorten(&pieces.collect::<Vec<_>>().join("/"), SHOWN_CHARS)
 }
 
 /// At most `limit` characters of a text, with an ellipsis where some are missing.

@@ -86,10 +86,20 @@ pub async fn claim(connection: &mut PgConnection, ids: &[EventId]) -> Result<Vec
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    // Index: event_id_time.
-    sqlx::query!("delete from event_id where created_at < now() - interval '1 day'").execute(&mut *connection).await?;
+    // Index: event_id_time. A few more than a post has, so that none has to wait for what piled up.
+    sqlx::query!(
+        "delete from event_id where id in (
+             select id from event_id where created_at < now() - interval '1 day'
+             order by created_at limit 20000 for update skip locked)"
+    )
+    .execute(&mut *connection)
+    .await?;
     let names: Vec<String> = ids.iter().map(|one| one.id.clone()).collect();
     let digests: Vec<Vec<u8>> = ids.iter().map(|one| one.digest.clone()).collect();
+    // Index: event_id_pkey.
+    sqlx::query!("delete from event_id where id = any($1) and created_at < now() - interval '1 day'", &names)
+        .execute(&mut *connection)
+        .await?;
     // In one order, or two posts with the same ids would wait for each other.
     let taken = sqlx::query_scalar!(
         "insert into event_id (id, digest)
@@ -148,8 +158,16 @@ pub async fn write(
 ) -> Result<bool, StoreError> {
     let mut transaction = connection.begin().await?;
     if let Some(receipt) = receipt {
-        // Index: receipt_time.
-        sqlx::query!("delete from receipt where created_at < now() - interval '1 day'")
+        // Index: receipt_time. A few at a time.
+        sqlx::query!(
+            "delete from receipt where key in (
+                 select key from receipt where created_at < now() - interval '1 day'
+                 order by created_at limit 100 for update skip locked)"
+        )
+        .execute(&mut *transaction)
+        .await?;
+        // Index: receipt_pkey.
+        sqlx::query!("delete from receipt where key = $1 and created_at < now() - interval '1 day'", receipt.key)
             .execute(&mut *transaction)
             .await?;
         let kept = sqlx::query!(

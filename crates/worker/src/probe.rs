@@ -243,7 +243,7 @@ impl Prober {
         let deadline = begun + timeout;
         let answer = tokio::time::timeout_at(deadline, trace.scope(self.follow(target, trace))).await;
         let ended = Instant::now();
-        self.floods().over(trace);
+        self.floods().over(trace, target.connection == Connection::Reuse);
         let floods = trace.floods();
         let started = trace.started().unwrap_or(begun);
         let waited = ended.duration_since(started);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Cause, Outcome, TargetSpec, TargetUrl};
+use common::{Cause, Connection, Outcome, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use futures_util::future::join_all;
 use tokio::time::Instant;
@@ -168,6 +168,31 @@ async fn f18_who_floods_is_hung_up_on_long_before_the_timeout_and_probed_apart_f
         assert!(shown.contains("hogs: true"), "{round}: {shown}");
     }
     assert_eq!(server.stats().requests, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn f18_who_floods_a_connection_that_was_kept_is_hung_up_on_too() {
+    use std::io::{Read, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut connection = listener.accept().unwrap().0;
+        connection.read(&mut [0; 1024]).unwrap();
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        connection.read(&mut [0; 1024]).unwrap();
+        while connection.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).is_ok() {}
+    });
+    let spec = TargetSpec::new("a", TargetUrl::parse(&url).unwrap());
+    let spec = TargetSpec { timeout: TIMEOUT * 30, connection: Connection::Reuse, ..spec };
+    let (prober, target) = (Prober::new().unwrap(), Arc::new(Prepared::new(&spec)));
+    let first = watched(&prober, &target).await;
+    assert!(FINE.contains(&first.outcome), "{first:?}");
+    let begun = Instant::now();
+    let second = watched(&prober, &target).await;
+    assert!(matches!(second.outcome, Outcome::Down(Cause::Protocol | Cause::Reset)), "{second:?}");
+    assert!(begun.elapsed() < TIMEOUT * 15, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

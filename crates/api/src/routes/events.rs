@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use super::changes::LONGEST;
 use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, TakesBody};
-use crate::post::{self, Post};
+use crate::post::{self, Post, REPLAYED};
 use crate::state::{State, within};
 use crate::upload::{BrokenOff, Upload};
 
@@ -109,8 +109,8 @@ enum Event {
 ///
 /// A line may have an `id`, a text of 1 to 200 characters: within a day the same line under the same
 /// `id` is stored once. Lines without one are stored as often as they are sent, unless the whole post is
-/// repeated under the header `Idempotency-Key`. Of a post that breaks off, the complete lines with an
-/// `id` are stored, and no others: send it again. Other members of a line are not looked at.
+/// repeated under the header `Idempotency-Key`. Of a post that breaks off and was not packed, the
+/// complete lines with an `id` are stored, and no others: send it again. Other members of a line are not looked at.
 #[utoipa::path(
     post,
     path = "/api/v1/events",
@@ -199,7 +199,10 @@ async fn store(
         let answer = Outcome { accepted, duplicates, rejected, results };
         let answer =
             post.store(state, &mut transaction, SOURCE, &accesses, &changes, StatusCode::MULTI_STATUS, &answer).await?;
-        transaction.commit().await.map_err(StoreError::from)?;
+        // Where the same post was first, its ids are taken by it, and ours lead to nothing.
+        if !answer.headers().contains_key(REPLAYED) {
+            transaction.commit().await.map_err(StoreError::from)?;
+        }
         Ok(answer)
     })
     .await

@@ -154,6 +154,24 @@ async fn a_deleted_target_keeps_its_history_forgets_its_secrets_and_comes_back()
 }
 
 #[tokio::test]
+async fn urls_of_any_length_and_depth_that_the_rules_allow_are_stored_and_shown() {
+    let db = TestDb::new().await;
+    let api = TestApi::start(&db.url).await;
+    // What cannot be compressed is too long for some indexes.
+    let noise: String = (1..450_u64).map(|n| format!("{:016x}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    let deep = format!("%{}", "25".repeat(4_000));
+    for (name, path, shown) in [("noise", noise.as_str(), noise.as_str()), ("deep", &deep, "***")] {
+        let body = json!({"name": name, "url": format!("http://example.org/{path}")}).to_string();
+        let answer = send(&api, Method::POST, TARGETS, None, &body).await;
+        assert_eq!(answer.status, 201, "{:?}", answer.body);
+        let target = api.json(&format!("/api/v1/targets/{name}")).await;
+        assert_eq!(target["url"], format!("http://example.org/{shown}"));
+    }
+    assert_eq!(api.get("/api/v1/table?sort=group").await.status(), 200);
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a13_a14_a_bad_target_is_refused_with_every_pointer_and_stores_nothing() {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;

@@ -409,6 +409,54 @@ async fn e15_lines_that_could_not_be_told_from_new_ones_wait_for_the_whole_post(
 }
 
 #[tokio::test]
+async fn e15_an_upload_in_chunks_that_is_there_at_once_and_breaks_off_is_kept_as_well() {
+    let (db, api) = declared().await;
+    let line = format!("{}\n", named("one", "GET / 200"));
+    let post = format!(
+        "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n",
+        line.len()
+    );
+    let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
+    stream.write_all(post.as_bytes()).await.unwrap();
+    drop(stream);
+    until_stored(&db, 1).await;
+    api.stop().await;
+}
+
+/// Not compressed, so that a byte of the text can be changed where it stands.
+fn packed(text: &str) -> Vec<u8> {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    packer.write_all(text.as_bytes()).unwrap();
+    packer.finish().unwrap()
+}
+
+#[tokio::test]
+async fn e15_nothing_is_kept_of_what_was_damaged_on_its_way_or_may_be() {
+    let (db, api) = declared().await;
+    let text = format!("{}\n{}\n", named("one", "GET / 200"), named("two", "GET / 200"));
+    let whole = packed(&text);
+    let mut damaged = whole.clone();
+    let at = damaged.windows(5).position(|bytes| bytes == b"/ 200").unwrap();
+    damaged[at + 2] = b'5';
+    let send = async |body: Vec<u8>| {
+        let request = api.request(Method::POST, "/api/v1/events").bearer_auth(TOKEN);
+        let request = request.header("content-type", "application/x-ndjson").header("content-encoding", "gzip");
+        request.body(body).send().await.unwrap()
+    };
+    assert_eq!(send(damaged).await.status(), 400);
+    break_off(&api, "content-encoding: gzip\r\n", &whole, 1).await;
+    let answer = send(whole).await;
+    assert_eq!(outcomes(&answer.json().await.unwrap()), [(201, ""), (201, "")]);
+    assert_eq!(stored(&db).await, 2);
+    let request = api.request(Method::POST, "/api/v1/events").bearer_auth(TOKEN);
+    let twice = request.header("content-encoding", "identity").header("content-encoding", "gzip");
+    assert_eq!(twice.header("content-type", "application/x-ndjson").body(good()).send().await.unwrap().status(), 415);
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn e16_a_byte_order_mark_and_carriage_returns_are_fine_and_what_is_not_utf_8_is_an_error_of_its_line() {
     let (db, api) = declared().await;
     let mut body = b"\xef\xbb\xbf".to_vec();

@@ -50,6 +50,9 @@ impl Secrets {
         for (name, value) in url.query_pairs() {
             found.add(&value, if is_secret_name(&name) { SHORTEST } else { SHORTEST_PIECE });
         }
+        for piece in target.url.hidden() {
+            found.add(&piece, SHORTEST);
+        }
         if target.url.has_secrets() {
             let host = url.host_str().into_iter();
             for piece in host.chain(url.path().split('/')).chain(url.query()).chain([url.as_str()]) {
@@ -146,6 +149,19 @@ mod tests {
         assert!(!hidden.contains("canary") && !hidden.contains("am9l") && !hidden.contains("9876"), "{hidden}");
         assert!(!hidden.contains("five5"), "{hidden}");
         assert_eq!(secrets.hide("application/json is on, v=2, theme=dark"), "application/json is on, v=2, theme=dark");
+    }
+
+    #[test]
+    fn what_an_answer_repeats_of_a_url_within_the_url_is_hidden() {
+        for (url, said) in [
+            ("http://a/p/http://me:pwpw@b/", "/p/http://me:pwpw@b/"),
+            ("http://a/?to=http%253A%252F%252Fme%253Apwpw%2540b", "http%3A%2F%2Fme%3Apwpw%40b, me:pwpw, pwpw"),
+            ("http://a/?next=%2F%3Ftoken%3Dpwpw", "pwpw of /?token=pwpw"),
+        ] {
+            let target = TargetSpec::new("a", TargetUrl::parse(url).unwrap());
+            let hidden = Secrets::of(&target).hide(said);
+            assert!(!hidden.contains("pwpw"), "{url}: {hidden}");
+        }
     }
 
     #[test]

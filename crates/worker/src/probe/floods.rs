@@ -3,8 +3,7 @@
 //! The client reads what a target sends as fast as it comes, and with interim answers without end it does
 //! not look up for a tenth of a second at a time: no other probe of that thread goes on meanwhile, nor does the
 //! probe's own timeout. So another thread looks at what waits in the kernel, and ends the connections that have far
-//! more than an answer may have in front of it. One that was kept from an earlier probe is not among them: who floods
-//! it costs others that much of their time until the timeout.
+//! more than an answer may have in front of it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,10 +25,25 @@ const MOST_DOUBLINGS: u32 = 5;
 /// After so long without a reason to look, it is as if nobody ever had in vain.
 const FORGIVEN: Duration = Duration::from_secs(1);
 
-/// Connections of probes that may have no answer yet, and who floods us over them.
+/// More connections than this that were kept are gone through for those that are closed.
+const MOST_KEPT: usize = 4096;
+
+/// The client closes a connection that nobody used for so long.
+const KEPT: Duration = Duration::from_secs(90);
+
+/// A connection of ours.
+#[derive(Debug)]
+enum Open {
+    /// Opened for this probe, which may have no answer yet.
+    Of(WeakTrace),
+    /// Kept by a probe that ended then.
+    Kept(Instant),
+}
+
+/// Connections of probes, and who floods us over them.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
-    open: Mutex<HashMap<Ends, WeakTrace>>,
+    open: Mutex<HashMap<Ends, Open>>,
     /// When somebody may look again, and how often that was in vain.
     pace: Mutex<Option<(Instant, u32)>>,
 }
@@ -42,17 +56,24 @@ impl Floods {
         if let Some(before) = before {
             open.remove(&before);
         }
-        open.insert(ends, trace.downgrade());
+        open.insert(ends, Open::Of(trace.downgrade()));
     }
 
-    /// A probe is over.
-    pub(super) fn over(&self, trace: &Trace) {
-        if let Some(ends) = trace.ends() {
-            self.open().remove(&ends);
+    /// A probe is over. If its connection `is_kept`, another one may use it.
+    pub(super) fn over(&self, trace: &Trace, is_kept: bool) {
+        let Some(ends) = trace.ends() else { return };
+        let mut open = self.open();
+        if is_kept {
+            if open.len() >= MOST_KEPT && open.len().is_power_of_two() {
+                open.retain(|_, connection| !matches!(connection, Open::Kept(since) if since.elapsed() > KEPT));
+            }
+            open.insert(ends, Open::Kept(Instant::now()));
+        } else {
+            open.remove(&ends);
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<Ends, WeakTrace>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Ends, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -72,9 +93,14 @@ impl Floods {
         *pace = Some((ended + ended.duration_since(begun) * pause, vain));
     }
 
-    /// Whether a probe has this connection and no answer over it; then it has one now.
+    /// Whether a probe has this connection and no answer over it; then it has one now. One that was kept is
+    /// ended in any case: more than a probe reads of an answer is there.
     fn floods(&self, ends: &Ends) -> bool {
-        let trace = self.open().get(ends).and_then(WeakTrace::upgrade);
+        let trace = match self.open().get(ends) {
+            Some(Open::Of(trace)) => trace.upgrade(),
+            Some(Open::Kept(_)) => return true,
+            None => None,
+        };
         // First of all: the probe may end any moment.
         trace.filter(Trace::is_silent).map(|trace| trace.set_floods()).is_some()
     }
