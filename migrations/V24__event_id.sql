@@ -17,6 +17,9 @@ as $$
 declare
     ours text := current_schema();
 begin
+    -- Two who change what is known of one table at once, its rights or its partitions, are an error.
+    perform pg_advisory_xact_lock(hashtext('lookout partitions'), hashtext(parent))
+        from unnest(array['check_result', 'rollup_minute', 'access_event']) as parent;
     if exists (select from pg_roles where rolname = 'lookout_api') then
         execute format('grant usage on schema %I to lookout_api', ours);
         execute format('grant select on all tables in schema %I to lookout_api', ours);

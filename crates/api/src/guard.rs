@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::error::PayloadError;
 use actix_web::http::header::{
     CACHE_CONTROL, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
@@ -120,11 +119,6 @@ async fn chunks_are_whole(request: &mut ServiceRequest) -> Result<(), ApiError> 
     loop {
         match next {
             Some(Some(Ok(chunk))) => here.push(Ok(chunk)),
-            // Nobody is there any more to be told. What came may be of use.
-            Some(Some(Err(cut @ PayloadError::Incomplete(None)))) => {
-                here.push(Err(cut));
-                break;
-            }
             Some(Some(Err(_))) => {
                 let message = "the body is not in chunks as this header says".to_owned();
                 return Err(ApiError::Header { name: "transfer-encoding", message });

@@ -322,12 +322,14 @@ const LEVELS: usize = 4;
 /// Users with their passwords, passwords alone, and values of parameters that name a secret.
 fn add_secrets(text: &str, secrets: &mut Vec<String>) {
     mask_users(text, &mut |user: &str| {
-        secrets.extend(user.split_once(':').map(|(_, password)| password.to_owned()));
-        secrets.push(user.to_owned());
+        if user != PLACEHOLDER {
+            secrets.extend(user.split_once(':').map(|(_, password)| password.to_owned()));
+            secrets.push(user.to_owned());
+        }
         true
     });
     let parameters = text.split(['?', '&', '#', ';', '/']).filter_map(|piece| piece.split_once('='));
-    let named = parameters.filter(|(name, value)| !value.is_empty() && is_secret_name(name));
+    let named = parameters.filter(|(name, value)| !value.is_empty() && *value != PLACEHOLDER && is_secret_name(name));
     secrets.extend(named.map(|(_, value)| value.to_owned()));
 }
 

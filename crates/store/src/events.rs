@@ -88,9 +88,9 @@ pub async fn claim(connection: &mut PgConnection, ids: &[EventId]) -> Result<Vec
     }
     // Index: event_id_time. A few more than a post has, so that none has to wait for what piled up.
     sqlx::query!(
-        "delete from event_id where id in (
-             select id from event_id where created_at < now() - interval '1 day'
-             order by created_at limit 20000 for update skip locked)"
+        "delete from event_id where ctid = any(array(
+             select ctid from event_id where created_at < now() - interval '1 day'
+             order by created_at limit 20000 for update skip locked))"
     )
     .execute(&mut *connection)
     .await?;
@@ -160,9 +160,9 @@ pub async fn write(
     if let Some(receipt) = receipt {
         // Index: receipt_time. A few at a time.
         sqlx::query!(
-            "delete from receipt where key in (
-                 select key from receipt where created_at < now() - interval '1 day'
-                 order by created_at limit 100 for update skip locked)"
+            "delete from receipt where ctid = any(array(
+                 select ctid from receipt where created_at < now() - interval '1 day'
+                 order by created_at limit 100 for update skip locked))"
         )
         .execute(&mut *transaction)
         .await?;

@@ -408,22 +408,6 @@ async fn e15_lines_that_could_not_be_told_from_new_ones_wait_for_the_whole_post(
     api.stop().await;
 }
 
-#[tokio::test]
-async fn e15_an_upload_in_chunks_that_is_there_at_once_and_breaks_off_is_kept_as_well() {
-    let (db, api) = declared().await;
-    let line = format!("{}\n", named("one", "GET / 200"));
-    let post = format!(
-        "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\
-         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n",
-        line.len()
-    );
-    let mut stream = TcpStream::connect(api.base.trim_start_matches("http://")).await.unwrap();
-    stream.write_all(post.as_bytes()).await.unwrap();
-    drop(stream);
-    until_stored(&db, 1).await;
-    api.stop().await;
-}
-
 /// Not compressed, so that a byte of the text can be changed where it stands.
 fn packed(text: &str) -> Vec<u8> {
     use std::io::Write;
