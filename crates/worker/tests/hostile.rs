@@ -199,8 +199,7 @@ async fn f18_who_floods_a_connection_that_was_kept_is_hung_up_on_too() {
 async fn f18_who_sends_much_or_nothing_is_not_taken_for_a_flood() {
     let server = FaultServer::start_on_thread().unwrap();
     let prober = Prober::new().unwrap();
-    for (path, outcomes) in [("/hang", &TOO_LATE[..1]), ("/body/10737418240", &FINE), ("/big-header/1048576", &NO_HTTP)]
-    {
+    for (path, outcomes) in [("/hang", &TOO_LATE[..1]), ("/body/10737418240", &FINE)] {
         let target = Arc::new(prepared(&server.url(path)));
         let probed = watched(&prober, &target).await;
         assert!(outcomes.contains(&probed.outcome), "{path}: {probed:?}");

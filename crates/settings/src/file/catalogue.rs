@@ -369,6 +369,11 @@ fn c21_a_missing_or_blank_name_or_url_names_the_field() {
         ["c.yaml:1:10: [0].name: \"a\\0b\" has a line break or another control character"]
     );
     assert_eq!(
+        errors("- {name: a, url: http://a/, method: 'http://me:s3cret@b/?token=s3cret'}")[0].matches("s3cret").count(),
+        0,
+        "a URL in the wrong place"
+    );
+    assert_eq!(
         errors("- {name: .., key: ., url: http://a/}"),
         [
             "c.yaml:1:10: [0].name: \"..\" is a step in a path, so no address of it would work",

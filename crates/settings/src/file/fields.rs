@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::report::{Path, Report};
 use super::tree::{Entry, Node, Value};
-use crate::urls::shorten;
+use crate::urls::{redact, shorten};
 
 /// The longest piece of a wrong value that is shown, in characters.
 const SHOWN_CHARS: usize = 120;
@@ -126,8 +126,11 @@ pub(crate) fn shown(node: &Node, text: &str) -> String {
     if node.template.is_some() { "the value (not shown)".to_owned() } else { quoted(text) }
 }
 
-/// A value for people: quoted, escaped, not too long.
+/// A value for people: quoted, escaped, not too long. A URL stands in the wrong place without its secrets, too.
 pub fn quoted(text: &str) -> String {
+    if text.contains("://") {
+        return format!("{:?}", redact(text));
+    }
     format!("{:?}", shorten(text, SHOWN_CHARS))
 }
 
