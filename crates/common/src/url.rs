@@ -311,6 +311,12 @@ mod tests {
             ("https://a/?to=%252F%253Ftoken%253Ds3c", "https://a/?to=***"),
             ("https://a/x%20y/http%3A%2F%2Fme:s3c%40b/z", "https://a/x%20y/***/z"),
             ("https://a/?to=%2525252525252541", "https://a/?to=***"),
+            ("https://a/?q={\"token\":\"s3c\"}&v={\"a\":\"key\"}", "https://a/?q=***&v={\"a\":\"key\"}"),
+            ("https://a/?q={\"n\":\"x&y\",\"pwd\":[\"s3c\"]}", "https://a/?q={\"n\":\"x&***"),
+            (
+                "https://a/?q=%7B%22key%22:%20%22s3c%22%7D&v=%7B%22token%22:null%7D",
+                "https://a/?q=***&v=%7B%22token%22:null%7D",
+            ),
             ("https://a/token=1/?author=me&monkey=2&tokens", "https://a/token=1/?author=me&monkey=2&tokens"),
         ];
         for (text, shown) in cases {
@@ -320,6 +326,8 @@ mod tests {
             assert!(!format!("{url:?} {}", url.for_log()).contains("s3c"), "{url:?}");
             assert!(!url.has_placeholder() && !url.has_secrets());
         }
+        let url = TargetUrl::parse("https://a/?q={\"pin\":1,\"token\":12345,\"key\":\"s3c\"}").unwrap();
+        assert!(["12345", "s3c"].iter().all(|secret| url.hidden().iter().any(|hidden| hidden == secret)));
         let url = TargetUrl::parse("https://a/?token=s3cret").unwrap();
         assert_eq!(url.url().as_str(), "https://a/?token=s3cret");
         assert_ne!(url, TargetUrl::parse("https://a/?token=other").unwrap());

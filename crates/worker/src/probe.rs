@@ -305,6 +305,11 @@ impl Prober {
                 Ok(response) => response,
                 Err(error) => return Err(classify::failure(&error, trace)),
             };
+            if target.connection == Connection::Reuse
+                && let Some(ends) = client::ends(response.extensions())
+            {
+                self.floods().answered(ends);
+            }
             let status = response.status();
             trace.head_arrived(status);
             let head: usize =

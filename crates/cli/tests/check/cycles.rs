@@ -112,6 +112,21 @@ async fn ctrl_c_after_7_s_prints_what_was_measured() {
     assert_eq!(last["domains"]["127.0.0.1"]["availability"], 36);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn f18_who_floods_is_hung_up_on_long_before_the_next_cycle() {
+    let server = FaultServer::start_on_thread().unwrap();
+    let endpoints = [("floods", "/informational"), ("quick", "/ok")];
+    let list = List::of(endpoints.map(|(name, path)| (name.to_owned(), server.url(path))));
+    let mut running = list.start("-f 30 --format json list.yaml");
+    let first = running.line();
+    running.signal(Signal::INT);
+    // Otherwise its time would have run out.
+    assert_eq!(standing(&first, 0), json!(["DOWN", "protocol", 0, 0, 1]));
+    assert_eq!(standing(&first, 1), json!(["UP", null, 1, 0, 0]));
+    assert_eq!(running.output().status.code(), Some(0));
+}
+
 #[tokio::test]
 async fn a_stop_before_the_first_answer_reports_that_nothing_was_measured() {
     let server = FaultServer::start_on_thread().unwrap();

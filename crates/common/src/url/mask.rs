@@ -6,7 +6,7 @@ pub(super) const PLACEHOLDER: &str = "***";
 /// The text of a URL with `***` for the value of each parameter that names a secret, in its query and behind its `#`,
 /// and for user and password of a URL within it; also of one within the value of a parameter, as in
 /// `to=http://a/?token=b`. A value or a piece of the path that hides such a thing behind percent-encoding is `***` as a
-/// whole. What `is_open` says so of stays, and so does what stands before the path.
+/// whole, and so is a value of JSON that has a member like that. What `is_open` says so of stays, and so does what stands before the path.
 pub(super) fn mask(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String {
     let authority = text.find("://").map_or(0, |at| at + 3);
     let path = text[authority..].find(['/', '?', '#', '\\']).map_or(text.len(), |at| authority + at);
@@ -34,11 +34,12 @@ pub(super) fn mask(text: &str, mut is_open: impl FnMut(&str) -> bool) -> String 
 
 fn mask_parameter(piece: &str, is_open: &mut impl FnMut(&str) -> bool, masked: &mut String) {
     let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-    if encodes_secret(name) && !is_open(piece) {
+    let is_secret = |text| encodes_secret(text) || members(text).next().is_some();
+    if is_secret(name) && !is_open(piece) {
         masked.push_str(PLACEHOLDER);
         return;
     }
-    if encodes_secret(piece) && !is_open(value) {
+    if is_secret(piece) && !is_open(value) {
         masked.extend([name, "=", PLACEHOLDER]);
         return;
     }
@@ -104,6 +105,26 @@ pub(super) fn add_secrets(text: &str, secrets: &mut Vec<String>) {
     let parameters = text.split(['?', '&', '#', ';', '/']).filter_map(|piece| piece.split_once('='));
     let named = parameters.filter(|(name, value)| !value.is_empty() && *value != PLACEHOLDER && is_secret_name(name));
     secrets.extend(named.map(|(_, value)| value.to_owned()));
+    secrets.extend(members(text).map(str::to_owned));
+}
+
+/// Values of members that name a secret, where the text is of JSON.
+fn members(text: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = text.split('"').map(|piece| piece.trim_end_matches('\\')).peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let name = quoted.next()?;
+            let Some(value) = quoted.peek()?.trim_start().strip_prefix(':').filter(|_| is_secret_name(name)) else {
+                continue;
+            };
+            // Behind the colon is a number, or the text follows.
+            let value = value.trim_matches(|c: char| !c.is_alphanumeric());
+            let value = if value.is_empty() { quoted.nth(1)? } else { value };
+            if !matches!(value, "" | "null" | "true" | "false") {
+                return Some(value);
+            }
+        }
+    })
 }
 
 /// Whether a text that is percent-encoded, as a URL within another should be, says something in confidence. One that is

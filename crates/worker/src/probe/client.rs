@@ -286,7 +286,9 @@ where
             let now = Instant::now();
             let looking_up = trace.dns().saturating_sub(dns_before);
             trace.connected(now, now.duration_since(begun).saturating_sub(looking_up));
-            if let Some(ends) = ends(&connection) {
+            let mut told = http::Extensions::new();
+            connection.connected().get_extras(&mut told);
+            if let Some(ends) = ends(&told) {
                 floods.connected(&trace, ends);
             }
             Ok(connection)
@@ -294,10 +296,8 @@ where
     }
 }
 
-/// Where a connection leads from and to.
-fn ends(connection: &impl Connected) -> Option<Ends> {
-    let mut told = http::Extensions::new();
-    connection.connected().get_extras(&mut told);
+/// Where a connection leads from and to, by what the client tells of it.
+pub(super) fn ends(told: &http::Extensions) -> Option<Ends> {
     told.get::<HttpInfo>().map(|info| (info.local_addr(), info.remote_addr()))
 }
 

@@ -36,7 +36,7 @@ const KEPT: Duration = Duration::from_secs(90);
 enum Open {
     /// Opened for this probe, which may have no answer yet.
     Of(WeakTrace),
-    /// Kept by a probe that ended then.
+    /// Kept for other probes, and last used then.
     Kept(Instant),
 }
 
@@ -73,6 +73,13 @@ impl Floods {
         }
     }
 
+    /// An answer came over this connection, so that one that was kept is open still.
+    pub(super) fn answered(&self, ends: Ends) {
+        if let Some(Open::Kept(since)) = self.open().get_mut(&ends) {
+            *since = Instant::now();
+        }
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<Ends, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,6 +110,35 @@ impl Floods {
         };
         // First of all: the probe may end any moment.
         trace.filter(Trace::is_silent).map(|trace| trace.set_floods()).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn keep(floods: &Floods, port: u16) -> Ends {
+        let ends = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
+        let trace = Trace::default();
+        floods.connected(&trace, ends);
+        floods.over(&trace, true);
+        ends
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_was_kept_is_known_for_as_long_as_it_is_used() {
+        let floods = Floods::default();
+        let (used, idle) = (keep(&floods, 1), keep(&floods, 2));
+        tokio::time::advance(KEPT).await;
+        floods.answered(used);
+        tokio::time::advance(KEPT / 2).await;
+        for port in 0..MOST_KEPT {
+            keep(&floods, 3 + port as u16);
+        }
+        assert!(floods.floods(&used));
+        assert!(!floods.floods(&idle));
     }
 }
 
