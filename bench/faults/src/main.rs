@@ -124,7 +124,7 @@ async fn faults(cli: &Cli) -> anyhow::Result<()> {
                 .any(|row| name.split('/').any(|part| row.eq_ignore_ascii_case(part)) || row.eq_ignore_ascii_case(name))
     };
     let mut cluster = Cluster::start()?;
-    let mut results = Vec::new();
+    let (commit, mut results) = (table::commit(), Vec::new());
     for row in rows::ALL {
         if !wanted(row.name) || cli.quick && !row.is_quick {
             continue;
@@ -135,7 +135,7 @@ async fn faults(cli: &Cli) -> anyhow::Result<()> {
         results.push(result);
         // After each: who loses patience has something.
         if let Some(path) = &cli.write {
-            std::fs::write(path, table::markdown(&results, cli.seed))
+            std::fs::write(path, table::markdown(&results, cli.seed, &commit))
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }

@@ -122,8 +122,15 @@ pub(crate) fn text(results: &[RowResult]) -> String {
     table.to_string()
 }
 
+/// What is run; to be asked before the page is written, which is a change itself.
+pub(crate) fn commit() -> String {
+    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
+    let commit = commit.ok().filter(|output| output.status.success());
+    commit.map_or_else(|| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
 /// All rows with what was done and what it showed besides.
-pub(crate) fn markdown(results: &[RowResult], seed: u64) -> String {
+pub(crate) fn markdown(results: &[RowResult], seed: u64, commit: &str) -> String {
     let mut page = String::from(
         "# Faults\n\nWhat `make faults` found: each row breaks something while targets are probed, and an oracle holds every\n\
          request that reached them against what Postgres has in the end. `bench/faults` is the program; `docs/FAULTS.md` is\n\
@@ -135,10 +142,6 @@ pub(crate) fn markdown(results: &[RowResult], seed: u64) -> String {
     );
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let build = if cfg!(debug_assertions) { ", built without optimisation" } else { "" };
-    let commit = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
-    let commit = commit.ok().filter(|output| output.status.success());
-    let commit =
-        commit.map_or_else(|| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     page.push_str(&format!("Seed {seed}, {cores} cores{build}, commit {commit}. {SHORTENED}\n\n"));
     page.push_str(&text(results));
     page.push_str("\n\n");
