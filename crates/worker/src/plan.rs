@@ -8,10 +8,14 @@
 //! The list of targets may change ([`Plan::turn_over`]). One that changes goes on under
 //! a new index with the slots of the old, whose probes under way end as they would have.
 
+mod messages;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use common::{Grid, Shard, Slot, TargetId};
+
+pub use messages::{Ended, Step, Tenure, Turnover};
 
 /// Longer stretches of missed slots become one gap.
 pub const MAX_MISSED_ROWS: i64 = 60;
@@ -40,70 +44,6 @@ impl Limits {
         let half = total.div_ceil(2);
         Self { total, slow: half, per_host: half, slow_per_host: (half * 4).div_ceil(5) }
     }
-}
-
-/// Which shards to probe, and where to begin.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tenure {
-    /// The shards to probe.
-    pub shards: Vec<Shard>,
-    /// Shards about to be handed over: no new slot of theirs is ours.
-    pub leaving: Vec<Shard>,
-    /// The first slot of targets whose shard is new and had a holder before.
-    pub first: BTreeMap<TargetId, Slot>,
-}
-
-/// What the plan says to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Probe the target for this slot now; report back with [`Plan::finished`].
-    Start {
-        /// Index of the target.
-        target: usize,
-        /// The slot.
-        slot: Slot,
-        /// Whether the target counts as slow; to be handed back.
-        slow: bool,
-    },
-    /// The slot is lost: record it as missed.
-    Missed {
-        /// Index of the target.
-        target: usize,
-        /// The slot.
-        slot: Slot,
-    },
-    /// Many slots are lost: record `[from, to)` as one gap.
-    Gap {
-        /// Index of the target.
-        target: usize,
-        /// First slot lost.
-        from: Slot,
-        /// First slot not lost.
-        to: Slot,
-    },
-}
-
-/// A change of the list of targets, by index.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Turnover {
-    /// Those that are no longer probed, each with the one that goes on with its slots.
-    pub gone: BTreeMap<usize, Option<usize>>,
-    /// Those that begin, each with the moment from which its slots are due, microseconds
-    /// since the epoch.
-    pub begun: Vec<(usize, i64)>,
-}
-
-/// A probe that ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
-    /// Index of the target.
-    pub target: usize,
-    /// The slot it was for.
-    pub slot: Slot,
-    /// What the start said.
-    pub slow: bool,
-    /// Whether the target timed out, and counts as slow from now on.
-    pub timed_out: bool,
 }
 
 #[derive(Debug)]
