@@ -109,11 +109,11 @@ impl Prober {
         // A first visit has no session to resume.
         fresh_tls.resumption = Resumption::disabled();
 
-        let builder = |tls: &ClientConfig, reach| {
+        let builder = |tls: &ClientConfig, reach, is_kept| {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
                 .dns_resolver(Arc::new(Lookup(Arc::clone(resolver), reach)))
-                .connector_layer(TimedLayer(Arc::clone(&floods)))
+                .connector_layer(TimedLayer(Arc::clone(&floods), is_kept))
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .http1_only()
@@ -123,7 +123,7 @@ impl Prober {
         let clients = |reach| -> Result<Clients, ProberError> {
             // A connection for one request is gone before anybody would miss a sign of life, and
             // each of these options costs a call to the kernel.
-            let fresh = builder(&fresh_tls, reach)
+            let fresh = builder(&fresh_tls, reach, false)
                 .pool_max_idle_per_host(0)
                 .tcp_keepalive(None)
                 .tcp_keepalive_interval(None)
@@ -131,7 +131,7 @@ impl Prober {
                 .build()?;
             // Many targets of one server are under way at once. Those that find no room open a
             // connection for each request after all.
-            let reuse = builder(&tls, reach).pool_max_idle_per_host(128).build()?;
+            let reuse = builder(&tls, reach, true).pool_max_idle_per_host(128).build()?;
             Ok(Clients { reach, fresh, reuse })
         };
         Ok(Self(Arc::new(Sources { own: clients(Reach::Any)?, api: clients(api_targets)?, roots, floods })))
@@ -246,20 +246,20 @@ impl Resolve for Lookup {
     }
 }
 
-/// Times the connector: everything from the first operation to an open connection.
+/// Times the connector: everything from the first operation to an open connection. Such a connection may be kept.
 #[derive(Debug, Clone)]
-struct TimedLayer(Arc<Floods>);
+struct TimedLayer(Arc<Floods>, bool);
 
 impl<S> Layer<S> for TimedLayer {
     type Service = Timed<S>;
 
     fn layer(&self, inner: S) -> Timed<S> {
-        Timed(inner, Arc::clone(&self.0))
+        Timed(inner, Arc::clone(&self.0), self.1)
     }
 }
 
 #[derive(Debug, Clone)]
-struct Timed<S>(S, Arc<Floods>);
+struct Timed<S>(S, Arc<Floods>, bool);
 
 impl<S, R> Service<R> for Timed<S>
 where
@@ -276,7 +276,7 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let (connect, floods) = (self.0.call(request), Arc::clone(&self.1));
+        let (connect, floods, is_kept) = (self.0.call(request), Arc::clone(&self.1), self.2);
         Box::pin(async move {
             let Some(trace) = Trace::current() else { return connect.await };
             let begun = Instant::now();
@@ -289,7 +289,7 @@ where
             let mut told = http::Extensions::new();
             connection.connected().get_extras(&mut told);
             if let Some(ends) = ends(&told) {
-                floods.connected(&trace, ends);
+                floods.connected(&trace, ends, is_kept);
             }
             Ok(connection)
         })

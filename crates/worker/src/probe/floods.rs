@@ -49,17 +49,14 @@ pub(super) struct Floods {
 }
 
 impl Floods {
-    /// A probe has this connection now.
-    pub(super) fn connected(&self, trace: &Trace, ends: Ends) {
-        let before = trace.set_ends(ends);
-        let mut open = self.open();
-        if let Some(before) = before {
-            open.remove(&before);
-        }
-        open.insert(ends, Open::Of(trace.downgrade()));
+    /// A probe has this connection now; if connections are kept, another one may use that of its last hop.
+    pub(super) fn connected(&self, trace: &Trace, ends: Ends, is_kept: bool) {
+        self.over(trace, is_kept);
+        trace.set_ends(ends);
+        self.open().insert(ends, Open::Of(trace.downgrade()));
     }
 
-    /// A probe is over. If its connection `is_kept`, another one may use it.
+    /// A probe is over, or this hop of it. If its connection `is_kept`, another one may use it.
     pub(super) fn over(&self, trace: &Trace, is_kept: bool) {
         let Some(ends) = trace.ends() else { return };
         let mut open = self.open();
@@ -122,9 +119,22 @@ mod tests {
     fn keep(floods: &Floods, port: u16) -> Ends {
         let ends = (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::LOCALHOST, 80)));
         let trace = Trace::default();
-        floods.connected(&trace, ends);
+        floods.connected(&trace, ends, true);
         floods.over(&trace, true);
         ends
+    }
+
+    #[test]
+    fn of_a_probe_that_was_led_on_both_connections_are_known_if_they_are_kept() {
+        let [first, second] = [1, 2]
+            .map(|port| (SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv4Addr::LOCALHOST, 80))));
+        for is_kept in [true, false] {
+            let (floods, trace) = (Floods::default(), Trace::default());
+            floods.connected(&trace, first, is_kept);
+            floods.connected(&trace, second, is_kept);
+            floods.over(&trace, is_kept);
+            assert_eq!([floods.floods(&first), floods.floods(&second)], [is_kept; 2]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

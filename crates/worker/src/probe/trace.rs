@@ -136,9 +136,9 @@ impl Trace {
         self.with(|moments| moments.connected_at.is_some())
     }
 
-    /// The connection that it has now; returns the one that it had.
-    pub(super) fn set_ends(&self, ends: Ends) -> Option<Ends> {
-        self.with(|moments| moments.ends.replace(ends))
+    /// The connection that it has now.
+    pub(super) fn set_ends(&self, ends: Ends) {
+        self.with(|moments| moments.ends = Some(ends));
     }
 
     pub(super) fn ends(&self) -> Option<Ends> {
