@@ -24,9 +24,15 @@ begin
     end if;
     execute format('grant connect on database %I to lookout_api, lookout_worker', current_database());
     execute format('revoke temporary on database %I from public', current_database());
-    -- Also of tables that are still to be made, so that a worker can see how far the migrations are.
+    -- Also of tables that are still to be made, so that a worker can see how far the migrations are. A superuser makes
+    -- none: there it is the owner of the database.
     execute format(
-        'alter default privileges in schema %I grant select on tables to lookout_api, lookout_worker', current_schema()
+        'alter default privileges for role %I in schema %I grant select on tables to lookout_api, lookout_worker',
+        case when (select rolsuper from pg_roles where rolname = current_user)
+            then (select pg_get_userbyid(datdba) from pg_database where datname = current_database())
+            else current_user
+        end,
+        current_schema()
     );
     -- Before the first start there are no tables yet; the api gives the rights when it has made them.
     if to_regprocedure('grant_roles()') is not null then

@@ -78,6 +78,9 @@ pub struct MigrationArgs {
     /// The same database as the role that owns the schema, for migrations alone [default: DATABASE_URL]
     #[arg(long, env = "MIGRATION_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     migration_database_url: Option<String>,
+    /// The password of that role, where the URL has none [default: PGPASSWORD]
+    #[arg(long, env = "MIGRATION_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    migration_password: Option<String>,
 }
 
 impl MigrationArgs {
@@ -86,7 +89,11 @@ impl MigrationArgs {
         let raw = self.migration_database_url.as_deref()?;
         let url = DatabaseUrl::parse(raw);
         let url = url.map_err(|error| problems.secret("MIGRATION_DATABASE_URL", "--migration-database-url", error));
-        url.ok().map(|url| url.as_str().to_owned())
+        let url = match &self.migration_password {
+            Some(password) => url.ok()?.or_password(password),
+            None => url.ok()?,
+        };
+        Some(url.as_str().to_owned())
     }
 }
 

@@ -61,6 +61,17 @@ impl DatabaseUrl {
         Ok(Self { shown: masked(url), text: text.to_owned() })
     }
 
+    /// The same with this password, unless it has one or is for a Unix socket.
+    #[must_use]
+    pub fn or_password(self, password: &str) -> Self {
+        let Ok(mut url) = Url::parse(&self.text) else { return self };
+        let has_one = url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password");
+        if has_one || url.set_password(Some(password)).is_err() {
+            return self;
+        }
+        Self { text: url.as_str().to_owned(), shown: masked(url) }
+    }
+
     /// The URL with its password, to connect with.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -116,6 +127,17 @@ mod tests {
         for name in ["sslpassword", "passwd", "token", "pasword", "passfile", "sslkey"] {
             let url = DatabaseUrl::parse(&format!("postgres://db/x?{name}=s3cret")).unwrap();
             assert_eq!(url.to_string(), format!("postgres://db/x?{name}=***"));
+        }
+    }
+
+    #[test]
+    fn a_password_beside_the_url_counts_where_the_url_has_none() {
+        let with = |text| DatabaseUrl::parse(text).unwrap().or_password("s3/cr@t");
+        let url = with("postgres://me@db/x?sslmode=disable");
+        assert_eq!(url.as_str(), "postgres://me:s3%2Fcr%40t@db/x?sslmode=disable");
+        assert_eq!(url.to_string(), "postgres://me:***@db/x?sslmode=disable");
+        for text in ["postgres://me:other@db/x", "postgres://db/x?password=other", "postgresql:///db?host=/dir"] {
+            assert_eq!(with(text).as_str(), text);
         }
     }
 

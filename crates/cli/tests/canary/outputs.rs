@@ -131,6 +131,7 @@ async fn no_secret_of_the_api_or_of_a_posted_target_is_in_any_output() {
         lookout(directory)
             .env("DATABASE_URL", &database)
             .env("MIGRATION_DATABASE_URL", &database)
+            .env("MIGRATION_PASSWORD", CANARY)
             .env("API_TOKEN", &admin)
             .env("DASHBOARD_LOGIN", format!("me:{hash}"))
             .env("API_TARGETS", "any")
