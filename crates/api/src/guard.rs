@@ -10,7 +10,7 @@ use actix_web::http::header::{
     CACHE_CONTROL, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::http::uri::Authority;
-use actix_web::http::{ConnectionType, Method};
+use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
 use futures_util::{FutureExt, StreamExt, stream};
@@ -61,6 +61,7 @@ pub(crate) async fn guard(
     let id = format!("{:016x}", rand::random::<u64>());
     let header = HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static(""));
     let cord = Cord::of(request.request());
+    let knows_chunks = request.version() >= Version::HTTP_11;
     let asks_to_log_in = settings(&request).is_some_and(|settings| settings.login.is_some());
     REQUEST_ID
         .scope(id, async move {
@@ -91,6 +92,12 @@ pub(crate) async fn guard(
                     sleep(LAST_WORD).await;
                     cord.cut();
                 });
+            }
+            if !knows_chunks {
+                // The end of the connection is that of the answer (RFC 9112, section 6.1).
+                let head = response.response_mut().head_mut();
+                head.no_chunking(true);
+                head.set_connection_type(ConnectionType::Close);
             }
             let headers = response.headers_mut();
             headers.insert(HeaderName::from_static("x-request-id"), header);

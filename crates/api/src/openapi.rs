@@ -335,7 +335,7 @@ impl IntoResponses for TakesTarget {
         let broken = ApiError::Json("the body is not JSON from byte 9 on: expected value".to_owned());
         gather([
             problem(&broken, "The body is not JSON or did not arrive, or a header breaks a rule"),
-            problem(&ApiError::TooLarge("a body has at most 8 MiB".to_owned()), "The body is too large"),
+            problem(&ApiError::TooLarge("a body has at most 1 MiB".to_owned()), "The body is too large"),
             problem(&ApiError::MediaType("send the target as application/json"), "The body is not said to be JSON"),
             problem(&ApiError::rules(vec![rule]), "The target breaks rules: all of them, with JSON pointers"),
         ])

@@ -1,14 +1,16 @@
 //! The bodies of posts: whose are read, how large and how packed they may be, and how long they may take.
 
 use std::future::{Ready, ready};
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::time::Duration;
 
-use actix_web::dev::{Decompress, Payload};
+use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpRequest, web};
 use bytes::{Bytes, BytesMut};
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 use futures_util::StreamExt;
 use store::tokens::Scope;
 use tokio::time::{Instant, timeout_at};
@@ -16,21 +18,32 @@ use tokio::time::{Instant, timeout_at};
 use crate::access::may_write;
 use crate::error::ApiError;
 
-/// Bytes of a body at most, decompressed.
-const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a body at most, as it is sent and decompressed.
+const MOST_BYTES: usize = 8 << 20;
 
-/// How a body may be packed.
-const CODINGS: [&[u8]; 3] = [b"gzip", b"deflate", b"identity"];
+/// The same of one target.
+pub(crate) const MOST_OF_TARGET: usize = 1 << 20;
 
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Identity,
+    Gzip,
+    /// The format of zlib (RFC 9110, section 8.4.1.2).
+    Deflate,
+}
+
 /// A body on its way from somebody who may tell what happened. The token is looked at before the first byte.
 pub(crate) struct Upload {
-    bytes: Decompress<Payload>,
-    /// The header that says where the body ends, or how it is packed.
-    header: &'static str,
-    is_packed: bool,
+    bytes: Payload,
+    coding: Coding,
+    /// Bytes at most.
+    most: usize,
+    /// The header that says where the body ends.
+    ends: &'static str,
     is_too_large: bool,
 }
 
@@ -47,6 +60,9 @@ pub(crate) struct Body(pub(crate) Bytes);
 /// The body of somebody who may say what is watched.
 pub(crate) struct AdminBody(pub(crate) Bytes);
 
+/// The same with room for one target: what is made of it in memory is many times as large.
+pub(crate) struct TargetBody(pub(crate) Bytes);
+
 type Arriving<T> = Pin<Box<dyn Future<Output = Result<T, ApiError>>>>;
 
 impl FromRequest for Upload {
@@ -54,7 +70,7 @@ impl FromRequest for Upload {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        ready(Self::begin(request, payload, Scope::Write))
+        ready(Self::begin(request, payload, Scope::Write, MOST_BYTES))
     }
 }
 
@@ -63,8 +79,7 @@ impl FromRequest for Body {
     type Future = Arriving<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let upload = Upload::begin(request, payload, Scope::Write);
-        Box::pin(async move { upload?.arrive().await.map(Self).map_err(|broken| broken.error) })
+        whole(Upload::begin(request, payload, Scope::Write, MOST_BYTES), Self)
     }
 }
 
@@ -73,32 +88,44 @@ impl FromRequest for AdminBody {
     type Future = Arriving<Self>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let upload = Upload::begin(request, payload, Scope::Admin);
-        Box::pin(async move { upload?.arrive().await.map(Self).map_err(|broken| broken.error) })
+        whole(Upload::begin(request, payload, Scope::Admin, MOST_BYTES), Self)
     }
 }
 
+impl FromRequest for TargetBody {
+    type Error = ApiError;
+    type Future = Arriving<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        whole(Upload::begin(request, payload, Scope::Admin, MOST_OF_TARGET), Self)
+    }
+}
+
+fn whole<T: 'static>(upload: Result<Upload, ApiError>, is: impl FnOnce(Bytes) -> T + 'static) -> Arriving<T> {
+    Box::pin(async move { upload?.arrive().await.map(is).map_err(|broken| broken.error) })
+}
+
 impl Upload {
-    fn begin(request: &HttpRequest, payload: &mut Payload, needs: Scope) -> Result<Self, ApiError> {
+    fn begin(request: &HttpRequest, payload: &mut Payload, needs: Scope, most: usize) -> Result<Self, ApiError> {
         may_write(request, needs)?;
         let headers = request.headers();
         if headers.get_all(CONTENT_ENCODING).count() > 1 {
             return Err(ApiError::MediaType("send the body packed once, or not at all"));
         }
         let coding = headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase());
-        if coding.as_ref().is_some_and(|coding| !CODINGS.contains(&coding.as_slice())) {
-            return Err(ApiError::MediaType("send the body as it is, or with gzip or deflate"));
-        }
-        let is_packed = coding.is_some_and(|coding| coding != b"identity");
+        let coding = match coding.as_deref() {
+            None | Some(b"identity") => Coding::Identity,
+            Some(b"gzip") => Coding::Gzip,
+            Some(b"deflate") => Coding::Deflate,
+            Some(_) => return Err(ApiError::MediaType("send the body as it is, or with gzip or deflate")),
+        };
+        let is_chunked = headers.contains_key(TRANSFER_ENCODING);
         Ok(Self {
-            bytes: Decompress::from_headers(payload.take(), headers),
-            header: match (is_packed, headers.contains_key(TRANSFER_ENCODING)) {
-                (true, _) => "content-encoding",
-                (false, true) => "transfer-encoding",
-                (false, false) => "content-length",
-            },
-            is_packed,
-            is_too_large: length(headers).is_some_and(|length| length > MOST_BYTES as u64),
+            bytes: payload.take(),
+            coding,
+            most,
+            ends: if is_chunked { "transfer-encoding" } else { "content-length" },
+            is_too_large: length(headers).is_some_and(|length| length > most as u64),
         })
     }
 
@@ -107,39 +134,115 @@ impl Upload {
     /// # Errors
     /// It is too large, too slow, or not what its headers say.
     pub(crate) async fn arrive(mut self) -> Result<Bytes, BrokenOff> {
-        let too_large = || BrokenOff {
-            part: Bytes::new(),
-            error: ApiError::TooLarge(format!("a body has at most {} MiB", MOST_BYTES >> 20)),
-        };
         if self.is_too_large {
-            return Err(too_large());
+            return Err(too_large(self.most));
         }
         let (deadline, mut body) = (Instant::now() + ARRIVAL, BytesMut::new());
         loop {
             match timeout_at(deadline, self.bytes.next()).await {
-                Ok(None) => return Ok(body.freeze()),
-                Ok(Some(Ok(bytes))) if body.len() + bytes.len() > MOST_BYTES => return Err(too_large()),
+                Ok(None) => break,
+                Ok(Some(Ok(bytes))) if body.len() + bytes.len() > self.most => return Err(too_large(self.most)),
                 Ok(Some(Ok(bytes))) => body.extend_from_slice(&bytes),
                 Ok(Some(Err(error))) => {
                     let is_cut = matches!(error, PayloadError::Incomplete(None));
-                    let error = ApiError::Header {
-                        name: self.header,
-                        message: "the body did not arrive as this header says, or not packed as content-encoding says"
-                            .to_owned(),
-                    };
+                    let message = "the body did not arrive as this header says".to_owned();
+                    let error = ApiError::Header { name: self.ends, message };
                     return Err(BrokenOff { part: self.part(is_cut, body), error });
                 }
                 Err(_) => return Err(BrokenOff { part: self.part(true, body), error: ApiError::TooSlow }),
+            }
+        }
+        let (coding, most, body) = (self.coding, self.most, body.freeze());
+        if coding == Coding::Identity {
+            return Ok(body);
+        }
+        // Not here, where others wait for their answers.
+        match web::block(move || unpack(coding, &body, most)).await {
+            Ok(Ok(plain)) if plain.len() > most => Err(too_large(most)),
+            Ok(Ok(plain)) => Ok(plain.into()),
+            Ok(Err(_)) | Err(_) => {
+                let message = "the body is not packed as this header says".to_owned();
+                Err(BrokenOff { part: Bytes::new(), error: ApiError::Header { name: "content-encoding", message } })
             }
         }
     }
 
     /// What may be used of a body: whether it was packed right, only its end says.
     fn part(&self, is_cut: bool, body: BytesMut) -> Bytes {
-        if is_cut && !self.is_packed { body.freeze() } else { Bytes::new() }
+        if is_cut && self.coding == Coding::Identity { body.freeze() } else { Bytes::new() }
     }
+}
+
+fn too_large(most: usize) -> BrokenOff {
+    BrokenOff { part: Bytes::new(), error: ApiError::TooLarge(format!("a body has at most {} MiB", most >> 20)) }
+}
+
+/// The body as it was before it was packed, or its first `most` bytes and one more.
+fn unpack(coding: Coding, packed: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    let (mut plain, mut rest, most) = (Vec::new(), packed, most as u64 + 1);
+    match coding {
+        Coding::Identity => return Ok(packed.to_vec()),
+        Coding::Gzip => MultiGzDecoder::new(&mut rest).take(most).read_to_end(&mut plain)?,
+        Coding::Deflate => ZlibDecoder::new(&mut rest).take(most).read_to_end(&mut plain)?,
+    };
+    if !rest.is_empty() && (plain.len() as u64) < most {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(plain)
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::{GzEncoder, ZlibEncoder};
+
+    use super::*;
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(plain).unwrap();
+        packer.finish().unwrap()
+    }
+
+    fn deflate(plain: &[u8]) -> Vec<u8> {
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(plain).unwrap();
+        packer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_body_is_unpacked_to_the_limit_and_no_further() {
+        let bomb = vec![b'x'; 4 * MOST_BYTES];
+        for (coding, packed) in [(Coding::Gzip, gzip(&bomb)), (Coding::Deflate, deflate(&bomb))] {
+            let plain = unpack(coding, &packed, MOST_BYTES).unwrap();
+            assert_eq!(plain.len(), MOST_BYTES + 1, "{coding:?}");
+            assert!(plain.capacity() <= 2 * MOST_BYTES + 2, "{coding:?}: {}", plain.capacity());
+        }
+    }
+
+    #[test]
+    fn what_is_packed_in_pieces_is_whole_and_what_is_damaged_or_followed_by_something_is_not() {
+        let (one, two) = (b"one\n".repeat(500), b"two\n".repeat(500));
+        let pieces = [gzip(&one), gzip(&two)].concat();
+        assert_eq!(unpack(Coding::Gzip, &pieces, MOST_BYTES).unwrap(), [one.clone(), two].concat());
+        assert_eq!(unpack(Coding::Deflate, &deflate(&one), MOST_BYTES).unwrap(), one);
+        for (coding, packed) in [(Coding::Gzip, gzip(&one)), (Coding::Deflate, deflate(&one))] {
+            for end in 0..packed.len() {
+                let cut = unpack(coding, &packed[..end], MOST_BYTES);
+                assert!(cut.is_err(), "{coding:?} cut at {end}");
+            }
+            let more = [packed.as_slice(), b"more"].concat();
+            assert!(unpack(coding, &more, MOST_BYTES).is_err(), "{coding:?}");
+            let mut damaged = packed.clone();
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            assert!(unpack(coding, &damaged, MOST_BYTES).is_err(), "{coding:?}");
+        }
+    }
 }

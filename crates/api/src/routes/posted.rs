@@ -24,7 +24,7 @@ use crate::error::ApiError;
 use crate::openapi::{AsksPostgres, ChangesTarget, NotFound, TakesTarget, Unseen};
 use crate::post::{self, PATIENCE};
 use crate::state::{State, within};
-use crate::upload::AdminBody;
+use crate::upload::TargetBody;
 
 /// A target as it is posted: the fields of one in the configuration file, with the same
 /// rules and defaults. `${…}` is not filled in.
@@ -100,7 +100,7 @@ pub(super) struct Posting {
 pub(super) async fn post(
     state: web::Data<State>,
     request: HttpRequest,
-    AdminBody(body): AdminBody,
+    TargetBody(body): TargetBody,
 ) -> Result<HttpResponse, ApiError> {
     let target = read(&request, &body, None)?;
     put_target(&state, &target, &body, known(&request)?.unwrap_or(Known::Whatever)).await
@@ -133,7 +133,7 @@ pub(super) async fn put(
     state: web::Data<State>,
     request: HttpRequest,
     key: web::Path<String>,
-    AdminBody(body): AdminBody,
+    TargetBody(body): TargetBody,
 ) -> Result<HttpResponse, ApiError> {
     let target = read(&request, &body, Some(&key))?;
     if target.key != *key {
@@ -166,7 +166,7 @@ pub(super) async fn delete(
     state: web::Data<State>,
     request: HttpRequest,
     key: web::Path<String>,
-    _: AdminBody,
+    _: TargetBody,
 ) -> Result<HttpResponse, ApiError> {
     let known = known(&request)?.unwrap_or(Known::Whatever);
     let removed = within(PATIENCE, async { Ok(posted::remove(&mut *state.database().await?, &key, known).await?) });

@@ -257,6 +257,43 @@ async fn a15_a_body_over_the_limit_is_refused_by_its_size_unpacked_and_the_conne
 }
 
 #[tokio::test]
+async fn a15_a_target_has_less_room_and_takes_no_time_however_it_fills_it() {
+    let (_db, api) = started().await;
+    let labels: Vec<String> = (0..75_000).map(|number| format!("\"{number}\":\"\"")).collect();
+    let target = format!("{{\"name\":\"a\",\"url\":\"http://a/\",\"labels\":{{{}}}}}", labels.join(","));
+    assert!(target.len() > 800_000 && target.len() < 1024 * 1024);
+    let send = async |method, path, body| {
+        let request = api.request(method, path).bearer_auth(TOKEN).header("content-type", "application/json");
+        let answer = request.body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let begun = Instant::now();
+    let (status, said) = send(Method::POST, "/api/v1/targets", target.clone()).await;
+    assert!(status == 422 && said.contains("has 75000 fields, and 1000 at most"), "{status}: {said}");
+    // It would be minutes.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let larger = format!("{target}{}", " ".repeat(1024 * 1024));
+    for (method, path) in [(Method::POST, "/api/v1/targets"), (Method::PUT, "/api/v1/targets/a")] {
+        let (status, said) = send(method, path, larger.clone()).await;
+        assert!(status == 413 && said.contains("a body has at most 1 MiB"), "{status}: {said}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn who_knows_no_chunks_is_answered_without_them() {
+    let (_db, api) = started().await;
+    for (path, expected) in [("/status", "[]"), ("/api/v1/targets/none", "\"status\":404"), ("/healthz", "")] {
+        let request = format!("GET {path} HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+        let (answer, closed) = raw(&api, request.as_bytes()).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(closed && !head.to_lowercase().contains("transfer-encoding"), "{path}: {head}");
+        assert!(body.contains(expected) && !body.contains("\r\n"), "{path}: {body}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a16_a_request_whose_end_can_be_read_in_two_ways_is_refused_and_the_connection_ends() {
     let (_db, api) = started().await;
     let kind = "content-type: application/json\r\n";

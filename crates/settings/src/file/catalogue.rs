@@ -422,7 +422,7 @@ fn c29_only_methods_that_are_sent_are_accepted() {
 fn c30_headers_that_break_a_request_are_refused_and_their_values_not_shown() {
     let cases = [
         ("'X A': s3cret", ": \"X A\" is no header name: letters, digits and - without spaces"),
-        ("'X:A': s3cret", ": \"X:A\" is no header name: letters, digits and - without spaces"),
+        ("'X:A': s3cret", ": \"X\" and more is no header name: letters, digits and - without spaces"),
         (
             "X-A: \"s3cret\\r\\nHost: x\"",
             ".X-A: the value (not shown) has a line break, which would begin another header",

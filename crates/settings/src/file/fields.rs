@@ -10,6 +10,9 @@ use crate::urls::{redact, shorten};
 /// The longest piece of a wrong value that is shown, in characters.
 const SHOWN_CHARS: usize = 120;
 
+/// Fields of one mapping at most: nobody means more, and reading them would take long.
+const MOST_FIELDS: usize = 1000;
+
 /// A mapping and where it is. A field that is wrong reads as absent after it was
 /// reported: a report with an error discards whatever was read.
 pub struct Fields<'t> {
@@ -22,12 +25,16 @@ pub struct Fields<'t> {
 
 impl<'t> Fields<'t> {
     /// The fields of `node`. Reports anything but a mapping (`what` says which),
-    /// keys that are no text, and keys that come twice.
+    /// keys that are no text, keys that come twice, and more than anybody means.
     pub fn of(node: &'t Node, path: Path, what: &str, report: &mut Report) -> Option<Self> {
         let Value::Map(entries) = &node.value else {
             report.error(node.at, &path, format_args!("expected {what}, found {}", node.value.kind()));
             return None;
         };
+        if entries.len() > MOST_FIELDS {
+            report.error(node.at, &path, format_args!("has {} fields, and {MOST_FIELDS} at most", entries.len()));
+            return None;
+        }
         let mut first_lines = HashMap::new();
         for entry in entries {
             let Some(key) = &entry.key else {
@@ -132,6 +139,14 @@ pub fn quoted(text: &str) -> String {
         return format!("{:?}", redact(text));
     }
     format!("{:?}", shorten(text, SHOWN_CHARS))
+}
+
+/// A name for people, up to what ends one: who writes a header in one with its value may have a secret there.
+pub(crate) fn name_alone(text: &str, ends: &[char]) -> String {
+    match text.split_once(ends) {
+        Some((name, _)) => format!("{} and more", quoted(name)),
+        None => quoted(text),
+    }
 }
 
 /// The known name that somebody who wrote `name` probably meant.

@@ -16,6 +16,9 @@ use super::tree::{Entry, Kind, Node, Place, Value};
 use super::{Mode, target};
 use crate::targets::Defaults;
 
+/// Problems that are told at once.
+const MOST_FINDINGS: usize = 100;
+
 /// Why a text is no target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoTarget {
@@ -63,7 +66,14 @@ pub fn target_of_json(text: &[u8], key: Option<&str>, defaults: &Defaults) -> Re
     let target = target::target(&root, path, defaults, &mut report);
     match (target, report.findings()) {
         (Some(target), findings) if findings.is_empty() => Ok(TargetSpec { source: Source::Api, ..target }),
-        (_, findings) => Err(NoTarget::Rules(findings)),
+        (_, mut findings) => {
+            if findings.len() > MOST_FINDINGS {
+                let message = format!("and {} more", findings.len() - MOST_FINDINGS);
+                findings.truncate(MOST_FINDINGS);
+                findings.push(Finding { pointer: String::new(), message });
+            }
+            Err(NoTarget::Rules(findings))
+        }
     }
 }
 
@@ -242,6 +252,34 @@ mod tests {
         let named = r#"{"name": "https://a/?token=s3cret", "url": "https://a/", "service": "https://me:s3cret@a/"}"#;
         let found = findings(named);
         assert!(found.len() == 2 && !format!("{found:?}").contains("s3cret"), "{found:?}");
+    }
+
+    #[test]
+    fn more_than_anybody_means_is_refused_and_not_told_one_by_one() {
+        let many = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(",");
+        let labels = |count| many(count, &|number| format!(r#""{number}": """#));
+        let target = |more: String| format!(r#"{{"name": "a", "url": "http://a/", {more}}}"#);
+        assert!(read(&target(format!(r#""labels": {{{}}}"#, labels(1000)))).is_ok());
+        let found = findings(&target(format!(r#""labels": {{{}}}"#, labels(150_000))));
+        assert_eq!(found, [("/labels".to_owned(), "has 150000 fields, and 1000 at most".to_owned())]);
+        assert_eq!(findings(&target(labels(2_000))), [(String::new(), "has 2002 fields, and 1000 at most".to_owned())]);
+        let found = findings(&target(format!(r#""expect_status": [{}]"#, many(101, &|_| "200".to_owned()))));
+        assert_eq!(found, [("/expect_status".to_owned(), "has 101 codes and ranges, and 100 at most".to_owned())]);
+        let found = findings(&target(format!(r#""expect_status": [{}]"#, many(300, &|_| "1".to_owned()))));
+        assert_eq!((found.len(), found[100].1.as_str()), (101, "and 200 more"));
+        let body = "x".repeat((1 << 20) + 1);
+        let found = findings(&target(format!(r#""method": "POST", "body": "{body}""#)));
+        assert_eq!(found, [("/body".to_owned(), "the value (not shown) is over 1 MiB long".to_owned())]);
+    }
+
+    #[test]
+    fn a_header_or_method_written_in_one_does_not_show_its_value() {
+        let text = r#"{"name": "a", "url": "http://a/", "method": "POST s3cret",
+                       "headers": {"authorization: Bearer s3cret": "x", "X Y": "s3cret"}}"#;
+        let found = findings(text);
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(!format!("{found:?}").contains("s3cret"), "{found:?}");
+        assert!(found.iter().any(|(_, message)| message.starts_with("\"authorization\" and more")), "{found:?}");
     }
 
     #[test]

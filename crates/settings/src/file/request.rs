@@ -6,7 +6,7 @@ use std::fmt;
 use common::{Method, StatusRange};
 use http::{HeaderName, HeaderValue};
 
-use super::fields::{Fields, quoted, secret_text, shown};
+use super::fields::{Fields, name_alone, secret_text, shown};
 use super::report::{Path, Report};
 use super::tree::{Node, Value};
 
@@ -29,7 +29,7 @@ pub const RESERVED_HEADERS: [&str; 11] = [
 ];
 
 /// A text that is none of the methods; reads on from it.
-pub(crate) struct UnknownMethod;
+struct UnknownMethod;
 
 impl fmt::Display for UnknownMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,8 +38,17 @@ impl fmt::Display for UnknownMethod {
     }
 }
 
-pub(crate) fn method(text: &str) -> Result<Method, UnknownMethod> {
-    Method::parse(text).ok_or(UnknownMethod)
+/// The method, if one is given.
+pub(crate) fn method(fields: &Fields, report: &mut Report) -> Option<Method> {
+    let node = fields.get("method")?;
+    let path = fields.path.field("method");
+    let text = secret_text(node, &path, "a request method", report)?;
+    let method = Method::parse(text);
+    if method.is_none() {
+        let value = if node.template.is_some() { shown(node, text) } else { name_alone(text, &[' ', ':']) };
+        report.error(node.at, &path, format_args!("{value} {UnknownMethod}"));
+    }
+    method
 }
 
 /// The headers in the order written. Values are never shown.
@@ -59,7 +68,10 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
             Err(_) => report.error(
                 entry.key_at,
                 &mapping.path,
-                format_args!("{} is no header name: letters, digits and - without spaces", quoted(name)),
+                format_args!(
+                    "{} is no header name: letters, digits and - without spaces",
+                    name_alone(name, &[':', '='])
+                ),
             ),
             Ok(parsed) if RESERVED_HEADERS.contains(&parsed.as_str()) => report.error(
                 entry.key_at,
@@ -91,6 +103,12 @@ pub(crate) fn headers(fields: &Fields, report: &mut Report) -> Vec<(String, Stri
     headers
 }
 
+/// Bytes of a body at most.
+const MOST_BODY: usize = 1 << 20;
+
+/// Ranges of status codes at most.
+const MOST_RANGES: usize = 100;
+
 /// The body as written. It is never shown.
 pub(crate) fn body(fields: &Fields, method: Method, report: &mut Report) -> Option<String> {
     let node = fields.get("body").filter(|node| node.value != Value::Null)?;
@@ -98,6 +116,9 @@ pub(crate) fn body(fields: &Fields, method: Method, report: &mut Report) -> Opti
     let body = secret_text(node, &path, "a text (quote it, or write it as a block after |)", report)?;
     if body.contains('\0') {
         report.error(node.at, &path, "the value (not shown) has a NUL character");
+    }
+    if body.len() > MOST_BODY {
+        report.error(node.at, &path, "the value (not shown) is over 1 MiB long");
     }
     if matches!(method, Method::Get | Method::Head) {
         report.warning(node.at, &path, format_args!("many servers ignore or refuse a body with {}", method.as_str()));
@@ -133,6 +154,9 @@ pub(crate) fn status(fields: &Fields, name: &str, report: &mut Report) -> Option
             }
         }
         _ => read(node, &path, report),
+    }
+    if ranges.len() > MOST_RANGES {
+        report.error(node.at, &path, format_args!("has {} codes and ranges, and {MOST_RANGES} at most", ranges.len()));
     }
     (!ranges.is_empty()).then_some(ranges)
 }

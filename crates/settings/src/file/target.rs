@@ -132,7 +132,7 @@ impl Policy {
             interval: fields.value("interval", "a duration", report, rules::interval),
             timeout: fields.value("timeout", "a duration", report, rules::limit),
             degraded_after: fields.value("degraded_after", "a duration", report, rules::limit),
-            method: fields.value("method", "a request method", report, request::method),
+            method: request::method(fields, report),
             expect_status: expect_status.or(status),
             expect,
             connection: fields.value("connection", "fresh or reuse", report, |text| match text {
