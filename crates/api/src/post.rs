@@ -40,15 +40,18 @@ impl Post {
     /// Reads the key. The same key on another path is another one.
     ///
     /// # Errors
-    /// The key is empty, too long or no plain text.
+    /// There are several keys, or it is empty, too long or no plain text.
     pub(crate) fn new(request: &HttpRequest, body: &[u8]) -> Result<Self, ApiError> {
-        let key = match request.headers().get(KEY).map(|value| value.to_str()) {
+        let mut keys = request.headers().get_all(KEY);
+        let key = match keys.next().map(|value| value.to_str()) {
             None => None,
-            Some(Ok(key)) if (1..=200).contains(&key.len()) => Some(format!("{} {key}", request.path())),
+            Some(Ok(key)) if keys.next().is_none() && (1..=200).contains(&key.len()) => {
+                Some(format!("{} {key}", request.path()))
+            }
             Some(_) => {
                 return Err(ApiError::Header {
                     name: KEY,
-                    message: "an idempotency key is 1 to 200 visible ASCII characters".to_owned(),
+                    message: "one idempotency key, of 1 to 200 visible ASCII characters".to_owned(),
                 });
             }
         };

@@ -291,6 +291,7 @@ mod tests {
                 "https://a/?auth_key=***&Key[0]=***&access-key=***&Ocp-Apim-Subscription-Key=***&hmac=***",
             ),
             ("https://a/?token=${s3c}", "https://a/?token=***"),
+            ("https://a/?PHPSESSID=s3c&otp=s3c&SAMLResponse=s3c", "https://a/?PHPSESSID=***&otp=***&SAMLResponse=***"),
             ("https://a/?to=ftp://me:s3c@b/&v=http://s3c:s=1@b", "https://a/?to=ftp://***@b/&v=http://***@b"),
             (
                 "https://a/http://me:s3c@b/?mail=x@y&to=http://b&c=d@e",

@@ -153,9 +153,9 @@ pub(super) fn is_reference(value: &str) -> bool {
 
 /// Whether what goes by this name, a parameter of a URL or a field, is a secret: `token`, `api_key`, `X-Signature`.
 pub fn is_secret_name(name: &str) -> bool {
-    const WHOLE: [&str; 9] = ["auth", "bearer", "hmac", "jwt", "key", "pass", "pwd", "sid", "sig"];
+    const WHOLE: [&str; 10] = ["auth", "bearer", "hmac", "jwt", "key", "otp", "pass", "pwd", "sid", "sig"];
     const ENDS: [&str; 8] = ["-key", "_key", "authkey", "-pass", "_pass", "-pwd", "_pwd", "-sig"];
-    const PARTS: [&str; 12] = [
+    const PARTS: [&str; 14] = [
         "accesskey",
         "apikey",
         "authorization",
@@ -165,7 +165,9 @@ pub fn is_secret_name(name: &str) -> bool {
         "passwd",
         "password",
         "private",
+        "saml",
         "secret",
+        "sessid",
         "session",
         "signature",
     ];
