@@ -45,7 +45,7 @@ pub(crate) const ALL: &[Row] = &[
     quick("F4", "Postgres is away for two minutes"),
     row("F4/2000", "The same with ten times as many results"),
     row("F6", "Postgres is away, and the disk of the spool is full; then one byte of it is another"),
-    row("F7", "Every answer of Postgres takes a second"),
+    row("F7", "Every answer of Postgres takes a second, then five; then the table of checks is locked"),
     row("F8", "Others take every connection that Postgres has"),
     quick("F9", "Postgres says nothing more, and closes nothing"),
     row("F10", "The wall clock of the worker jumps by an hour and a day, forward and back"),
@@ -178,6 +178,7 @@ impl Outcome {
     }
 
     fn within(&mut self, what: &str, found: f64, most: f64) {
+        self.bars.push(format!("{what} at most {most}"));
         self.must(&format!("{what} {found:.1} is at most {most}"), found <= most);
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) recovery: Option<Duration>,
     /// More than the figures say.
     pub(crate) note: String,
+    /// The most that it may come to.
+    pub(crate) bars: Vec<String>,
     /// What was not as promised.
     pub(crate) broken: Vec<String>,
 }
@@ -48,7 +50,8 @@ impl RowResult {
 
 /// How far the rows go, where one could go on for longer.
 const SHORTENED: &str = "F1 ends after 20 kills, F9 after 30 s of silence, F15 has 300 targets for its hundred\n\
-     descriptors, and F21 stops the worker 11 times.";
+     descriptors, and F21 stops the worker 11 times. In F11 a handover may cost each target a second request. A spool that is read-only,\n\
+     and one whose end is cut off, are tests of the spool itself (`crates/worker/src/spool`).";
 
 const HEAD: [&str; 13] = [
     "row",
@@ -147,7 +150,13 @@ pub(crate) fn markdown(results: &[RowResult], seed: u64, commit: &str) -> String
     page.push_str("\n\n");
     for result in results {
         let (name, fault, remark) = (result.row.name, result.row.fault, remark(result));
-        page.push_str(&format!("- **{name}** {fault}. {remark}\n"));
+        page.push_str(&format!("- **{name}** {fault}. {remark}"));
+        if let Played::Ended(outcome) = &result.played
+            && !outcome.bars.is_empty()
+        {
+            page.push_str(&format!(" Passes with {}.", outcome.bars.join(", ")));
+        }
+        page.push('\n');
     }
     page
 }

@@ -63,7 +63,7 @@ pub(super) async fn several(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = end(&mut ground, last, None).await?;
     let (blind, twice) = (outcome.figures.blind_s, outcome.figures.asked_twice);
     outcome.within("BLIND s", blind, 5.0 + 1.0 + 1.5);
-    // At most the slots of one interval at each change of hands.
+    // Each target once at each change of hands.
     outcome.within("asked twice", twice as f64, (2 * handovers * 100) as f64);
     outcome.note = format!("Five workers: {handovers} killed, {handovers} stopped for 7 s and waked.");
     Ok(outcome)
