@@ -7,7 +7,7 @@ use std::fmt;
 use url::Url;
 
 use mask::{LEVELS, PLACEHOLDER, add_secrets, is_reference, mask, percent_decode};
-pub use mask::{encodes_secret, is_secret_name};
+pub use mask::{encodes_secret, is_secret_name, without_secrets};
 
 /// An `http` or `https` URL, parsed once.
 ///
@@ -349,6 +349,21 @@ mod tests {
             "https://a/?token=${T}&key=two-${K}&sig=s3cret",
         );
         assert_eq!(filled.unwrap().as_written(), "https://a/?token=${T}&key=***&sig=***");
+    }
+
+    #[test]
+    fn what_somebody_wrote_is_quoted_without_its_secrets() {
+        for (text, shown) in [
+            ("GET /a?b=1&token=s3c&c=2 200", "GET /a?b=1&token=***&c=2 200"),
+            ("GET http://me:s3c@h/a?sig=s3c 200", "GET http://***@h/a?sig=*** 200"),
+            ("Authorization: Bearer s3c x", "Authorization: Bearer *** x"),
+            ("{'authorization':'basic s3c'", "{'authorization':'basic ***"),
+            ("{\\\"token\\\": \\\"s3c\\\"}", "***"),
+            ("1700000000 GET /basic and more 200", "1700000000 GET /basic and more 200"),
+            ("nothing but  words: a=b", "nothing but  words: a=b"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
     }
 
     #[test]

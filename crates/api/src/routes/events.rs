@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, rt, web};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use common::url::without_secrets;
 use engine::{Envelope, Id, Nanos, Reason, Rejection, Status};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -350,6 +351,17 @@ async fn find(
     Ok(known)
 }
 
+/// What is quoted of a line is for its sender, and yet in the log of a program that shows its answers.
+fn quoting_no_secret(explanation: &str) -> String {
+    match (explanation.find('"'), explanation.rfind('"')) {
+        (Some(begin), Some(end)) if begin < end => {
+            let quoted = without_secrets(&explanation[begin + 1..end]);
+            format!("{}{quoted}{}", &explanation[..=begin], &explanation[end..])
+        }
+        _ => explanation.to_owned(),
+    }
+}
+
 impl LineResult {
     fn claimed(line: usize, claim: Claim) -> Self {
         let (status, reason, explanation) = match claim {
@@ -367,7 +379,7 @@ impl LineResult {
             "id" => "/id",
             _ => "/value",
         });
-        let explanation = Some(rejection.explanation.into_owned());
+        let explanation = Some(quoting_no_secret(&rejection.explanation));
         Self { line, status: 422, reason: Some(rejection.reason.label()), pointer, explanation }
     }
 }

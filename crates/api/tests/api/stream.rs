@@ -303,6 +303,16 @@ async fn e09_requests_out_of_order_are_taken() {
 #[tokio::test]
 async fn e10_a_name_that_is_not_declared_is_an_error_of_that_line() {
     let (_db, api) = declared().await;
+    for line in [
+        access("GET /nowhere?token=s3cret 200"),
+        access("GET http://me:s3cret@h/ 200"),
+        "Authorization: Bearer s3cret".to_owned(),
+        "{\"token\": \"s3cret\"".to_owned(),
+        "{\"type\": \"access\", \"value\": \"GET /?key=s3cret 200\"}".to_owned(),
+    ] {
+        let (_, explanation) = rejected(&api, &line).await;
+        assert!(explanation.contains("***") && !explanation.contains("s3cret"), "{line}: {explanation}");
+    }
     let (reason, explanation) = rejected(&api, &access("GET /nowhere 200")).await;
     assert_eq!(reason, "unknown-endpoint");
     assert!(explanation.contains("GET /nowhere") && explanation.contains("/api/v1/services"), "{explanation}");

@@ -146,6 +146,24 @@ pub fn encodes_secret(text: &str) -> bool {
     percent_decode(&text) != text
 }
 
+/// A text of somebody else's as it is quoted to them: without users and passwords, parameters that name a secret, and what
+/// follows `Bearer` or `Basic`. JSON that has such a member is `***` as a whole.
+pub fn without_secrets(text: &str) -> String {
+    if members(text).next().is_some() {
+        return PLACEHOLDER.to_owned();
+    }
+    let text = mask_users(text, &mut |_: &str| false);
+    let (mut shown, mut is_credential) = (String::with_capacity(text.len()), false);
+    for word in text.split_inclusive(' ') {
+        let (word, space) = word.strip_suffix(' ').map_or((word, ""), |word| (word, " "));
+        let masked = mask(word, |_| false);
+        shown.extend([if is_credential && !word.is_empty() { PLACEHOLDER } else { &masked }, space]);
+        let scheme = word.rsplit([':', '=', '\'', '"']).next().unwrap_or_default();
+        is_credential = ["bearer", "basic"].contains(&scheme.to_ascii_lowercase().as_str());
+    }
+    shown
+}
+
 /// A `${…}` that is filled in later says nothing.
 pub(super) fn is_reference(value: &str) -> bool {
     value.is_empty() || value.starts_with("${") && value.find('}') == Some(value.len() - 1)
