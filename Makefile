@@ -66,7 +66,7 @@ bench-large: ## The same windows over 100 M rows as over 1 M (ROWS=10000000 for 
 	$${CARGO_TARGET_DIR:-target}/release/bench-load large
 
 .PHONY: faults
-faults: ## Break things while targets are probed, and write docs/FAULTS.md (about twenty minutes)
+faults: ## Break things while targets are probed, and write docs/FAULTS.md (about half an hour)
 	@scripts/setup.sh faults
 	$(CARGO) build --release --locked -p bench-faults
 	$${CARGO_TARGET_DIR:-target}/release/bench-faults --write docs/FAULTS.md

@@ -56,7 +56,7 @@ pub(crate) const ALL: &[Row] = &[
         "F14",
         "The name server says that names do not exist, then that none does, then that it failed, then nothing at all",
     ),
-    row("F15", "A hundred descriptors, and targets that would take more"),
+    row("F15", "Two hundred and fifty-six descriptors, and targets that would take more"),
     row("F16", "Two thousand targets accept and never answer"),
     row("F18", "Targets that answer with bombs, endless heads and bodies, and garbage"),
     row("F19", "Five thousand clients of the api dribble, read nothing, or say nothing"),

@@ -227,7 +227,7 @@ pub(super) async fn silent(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     play.cluster.signal_all(Signal::STOP)?;
     let begun = Instant::now();
     let (mut noticed, mut given_up) = (None, None);
-    let silence = Duration::from_secs(play.pick(30, 8));
+    let silence = Duration::from_secs(play.pick(300, 8));
     while begun.elapsed() < silence {
         ground.pass(Duration::from_millis(100), &[&worker]).await;
         if noticed.is_none() && ask(port, "/readyz").await?.status == 503 {

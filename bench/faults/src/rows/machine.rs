@@ -47,11 +47,11 @@ pub(super) async fn clock(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 }
 
 pub(super) async fn descriptors(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
-    let hanging = Watched { path: "/hang", count: 300, is_healthy: false, ..healthy(0) };
+    let hanging = Watched { path: "/hang", count: 5_000, is_healthy: false, ..healthy(0) };
     let mut ground = Ground::new(play.cluster, &[healthy(20), hanging]).await?;
     let url = play.cluster.url(&ground.database)?;
     let worker =
-        ground.wrapped_worker(&url, &["prlimit", "--nofile=100:100"]).map_err(|_| not_here("there is no prlimit"))?;
+        ground.wrapped_worker(&url, &["prlimit", "--nofile=256:256"]).map_err(|_| not_here("there is no prlimit"))?;
     ground.rounds(4, &worker).await?;
     let before = worker.busy();
     ground.pass(Duration::from_secs(15), &[&worker]).await;
@@ -60,6 +60,6 @@ pub(super) async fn descriptors(play: &mut Play<'_>) -> anyhow::Result<Outcome> 
     let mut outcome = end(&mut ground, worker, None).await?;
     outcome.must("the log says how few probes that allows", says);
     outcome.within("processor, %", busy * 100.0, 50.0);
-    outcome.note = format!("300 targets hang; {:.0} % of a processor.", busy * 100.0);
+    outcome.note = format!("5,000 targets hang; {:.0} % of a processor.", busy * 100.0);
     Ok(outcome)
 }

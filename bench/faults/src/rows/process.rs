@@ -13,7 +13,7 @@ use crate::table::Outcome;
 pub(super) async fn kills(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut ground = Ground::new(play.cluster, &[healthy(play.pick(200, 20))]).await?;
     let url = play.cluster.url(&ground.database)?;
-    let times = play.pick(20, 2);
+    let times = play.pick(50, 2);
     let mut worker = ground.worker(&url)?;
     ground.rounds(2, &worker).await?;
     for _ in 0..times {
@@ -72,7 +72,7 @@ pub(super) async fn several(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
 pub(super) async fn stops(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut ground = Ground::new(play.cluster, &[healthy(play.pick(500, 50))]).await?;
     let url = play.cluster.url(&ground.database)?;
-    let times = play.pick(10, 1);
+    let times = play.pick(19, 1);
     let mut longest = Duration::ZERO;
     for _ in 0..times {
         let worker = ground.worker(&url)?;
