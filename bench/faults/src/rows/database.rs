@@ -82,9 +82,9 @@ pub(super) async fn away(play: &mut Play<'_>, rate: usize) -> anyhow::Result<Out
     );
     if !play.quick {
         outcome.must(&format!("the worker says how many wait: {depth}"), depth.contains("on disk"));
-        outcome.must("/api/v1/system says that results wait on disk", replay.is_shown);
-        // With fewer most of the time is the first transaction's.
+        // With fewer most of the time is the first transaction's, and all is in Postgres before anybody is told of it.
         if results > 100_000 {
+            outcome.must("/api/v1/system says that results wait on disk", replay.is_shown);
             outcome.must(&format!("replay is at least {REPLAY_RATE} a second"), replay.rate >= REPLAY_RATE);
         }
     }
