@@ -279,18 +279,19 @@ impl Spool {
     /// Drops old files until there is room for so many more cells.
     fn make_place(&mut self, cells: usize, appended: &mut Appended) -> io::Result<()> {
         while self.segments.iter().map(|segment| segment.cells).sum::<usize>() + cells > self.settings.max.max(cells)
-            && let Some(mut oldest) = self.segments.pop_front()
+            && let Some(oldest) = self.segments.front()
         {
-            match oldest.read_all() {
+            let piece = oldest.read_all();
+            // What cannot be deleted is not given up.
+            oldest.remove()?;
+            match piece {
                 Ok(piece) => {
                     appended.dropped.extend(piece.results);
                     appended.dropped_bad += piece.bad;
                 }
                 Err(_) => appended.dropped_bad += oldest.results,
             }
-            // It goes anyway.
-            let _ = oldest.close();
-            oldest.remove()?;
+            self.segments.pop_front();
         }
         Ok(())
     }

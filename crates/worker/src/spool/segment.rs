@@ -191,8 +191,12 @@ impl Segment {
         Path::new(self.path.file_name().unwrap_or_default())
     }
 
-    pub(super) fn remove(self) -> io::Result<()> {
-        std::fs::remove_file(&self.path)
+    /// Deletes the file. One that is gone already is as good.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

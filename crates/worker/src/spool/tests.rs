@@ -142,6 +142,78 @@ fn a_directory_that_cannot_be_is_an_error_and_no_panic() {
     assert!(Spool::open(settings(&directory, 10)).is_err());
 }
 
+/// What may be done with a folder, without root's power over that.
+fn permit(folder: &Path, mode: u32) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        // Of this thread alone.
+        let mut ours = capabilities(None).unwrap();
+        ours.effective.remove(CapabilitySet::DAC_OVERRIDE);
+        set_capabilities(None, ours).unwrap();
+    }
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_folder_that_turns_read_only_gives_what_it_has_and_takes_again_what_it_can_later() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 800)).unwrap();
+    append(&mut spool, 0..50);
+    permit(&directory.path().join("spool/0"), 0o500);
+    let new: Vec<_> = (50..250).map(result).collect();
+    let refused = spool.append(&new);
+    // The file that is open takes some, the next one cannot be begun.
+    assert_eq!(refused.error.map(|error| error.kind()), Some(io::ErrorKind::PermissionDenied));
+    assert!((1..100).contains(&refused.count) && refused.dropped.is_empty(), "{}", refused.count);
+    assert_eq!(spool.append(&new[refused.count..]).count, 0);
+    let on_disk: Vec<_> = (0..50 + refused.count).map(|n| stored(result(n))).collect();
+    assert_eq!(drain(&mut spool), (on_disk.clone(), 0));
+    // It could not be deleted.
+    assert_eq!(all_files(&directory).len(), 1);
+
+    permit(&directory.path().join("spool/0"), 0o700);
+    append(&mut spool, 50 + refused.count..250);
+    assert_eq!(spool.depth(), 200 - refused.count);
+    drop(spool);
+    // The next one writes those of before again, and first.
+    let again: Vec<_> = (0..250).map(|n| stored(result(n))).collect();
+    assert_eq!(drain(&mut Spool::open(settings(&directory, 800)).unwrap()), (again, 0));
+}
+
+#[test]
+fn a_full_spool_gives_up_nothing_that_it_cannot_delete() {
+    let directory = TempDir::new().unwrap();
+    let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+    append(&mut spool, 0..300);
+    let (depth, folder) = (spool.depth(), directory.path().join("spool/0"));
+    permit(&folder, 0o500);
+    let new: Vec<_> = (300..340).map(result).collect();
+    for _ in 0..3 {
+        let refused = spool.append(&new);
+        assert!(refused.error.is_some());
+        assert_eq!((refused.count, refused.dropped.len(), refused.dropped_bad, spool.depth()), (0, 0, 0, depth));
+    }
+    permit(&folder, 0o700);
+    let dropped = append(&mut spool, 300..340).dropped;
+    let all = [dropped, drain(&mut spool).0].concat();
+    assert_eq!(all, (0..340).map(|n| stored(result(n))).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_in_a_read_only_directory_waits_there_until_it_can_be_written() {
+    let directory = TempDir::new().unwrap();
+    append(&mut Spool::open(settings(&directory, 800)).unwrap(), 0..250);
+    let folder = directory.path().join("spool/0");
+    std::fs::remove_file(folder.join("lock")).unwrap();
+    permit(&folder, 0o500);
+    let refused = Spool::open(settings(&directory, 800)).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    permit(&folder, 0o700);
+    let all: Vec<_> = (0..250).map(|n| stored(result(n))).collect();
+    assert_eq!(drain(&mut Spool::open(settings(&directory, 800)).unwrap()), (all, 0));
+}
+
 #[test]
 fn a_file_that_is_gone_is_given_up_after_a_while_and_the_rest_goes_on() {
     let directory = TempDir::new().unwrap();
