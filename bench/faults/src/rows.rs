@@ -2,6 +2,7 @@
 
 mod clients;
 mod database;
+mod disk;
 mod machine;
 mod network;
 mod pages;
@@ -45,6 +46,10 @@ pub(crate) const ALL: &[Row] = &[
     quick("F4", "Postgres is away for two minutes"),
     row("F4/2000", "The same with ten times as many results"),
     row("F6", "Postgres is away, and the disk of the spool is full; then one byte of it is another"),
+    row(
+        "F6/read-only",
+        "A worker dies and what it has on disk is cut off; the disk is read-only, for the next one and then under it",
+    ),
     row("F7", "Every answer of Postgres takes a second, then five; then the table of checks is locked"),
     row("F8", "Others take every connection that Postgres has"),
     quick("F9", "Postgres says nothing more, and closes nothing"),
@@ -100,7 +105,8 @@ pub(crate) async fn play(row: &'static Row, cluster: &mut Cluster, seed: u64, qu
             database::away(&mut play, rate).await
         }
         "F4/2000" => database::away(&mut play, 2_000).await,
-        "F6" => database::full_disk(&mut play).await,
+        "F6" => disk::full(&mut play).await,
+        "F6/read-only" => disk::read_only(&mut play).await,
         "F7" => database::slow(&mut play).await,
         "F8" => database::crowded(&mut play).await,
         "F9" => database::silent(&mut play).await,

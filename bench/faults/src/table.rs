@@ -49,8 +49,7 @@ impl RowResult {
 }
 
 /// What a reader has to know of all rows.
-const REMARK: &str = "F4 is away for two minutes. In F11 a handover may cost each target a second request. In F6 a spool\n\
-     whose end is cut off is not played, but a test of the spool itself (`crates/worker/src/spool`); one that is read-only is neither.";
+const REMARK: &str = "F4 is away for two minutes. In F11 a handover may cost each target a second request.";
 
 const HEAD: [&str; 13] = [
     "row",

@@ -1,14 +1,12 @@
 //! What may happen to Postgres.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 
-use super::{Play, end, not_here};
+use super::{Play, end};
 use crate::ask::ask;
 use crate::ground::{Ground, healthy, now_us};
 use crate::running::Running;
@@ -133,63 +131,6 @@ async fn watch_replay(ground: &mut Ground, worker: &Running, api_port: u16, resu
         }
         ground.pass(Duration::from_millis(20), &[worker]).await;
     }
-}
-
-/// A disk of its own, gone with it.
-struct Mount<'a>(&'a Path);
-
-impl Drop for Mount<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0).status();
-    }
-}
-
-fn runs(command: &[&str]) -> bool {
-    Command::new(command[0]).args(&command[1..]).output().is_ok_and(|output| output.status.success())
-}
-
-pub(super) async fn full_disk(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
-    let mut ground = Ground::new(play.cluster, &[healthy(200)]).await?;
-    let disk = ground.path("data");
-    std::fs::create_dir_all(&disk)?;
-    let place = disk.to_str().context("a path that can be written")?.to_owned();
-    if !runs(&["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", &place]) {
-        return Err(not_here("a disk of 96 KiB cannot be mounted: it takes root"));
-    }
-    let _mount = Mount(&disk);
-    let url = play.cluster.url(&ground.database)?;
-    let worker = ground.worker(&url)?;
-    ground.rounds(2, &worker).await?;
-    play.cluster.stop();
-    ground.pass(Duration::from_secs(3), &[&worker]).await;
-    let flipped = flip_a_byte(&disk.join("spool/0"))?;
-    ground.pass(Duration::from_secs(17), &[&worker]).await;
-    play.cluster.start_again()?;
-    let over_us = now_us();
-    let recovery = ground.stored_since(over_us, Duration::from_secs(30)).await?;
-    let alarms = worker.log().lines().filter(|line| line.contains("the spool in")).count();
-    let mut outcome = end(&mut ground, worker, Some(recovery)).await?;
-    outcome.recovers_within(10.0);
-    outcome.must("the log says that the disk is full", alarms > 0);
-    outcome.must("a record was broken", flipped);
-    let missed = outcome.figures.missed;
-    outcome.within("missed", missed as f64, 1.0);
-    outcome.note = format!("96 KiB of disk for 20 s of 200 results; {missed} record broken and recorded as missed.");
-    Ok(outcome)
-}
-
-fn flip_a_byte(folder: &Path) -> anyhow::Result<bool> {
-    use std::os::unix::fs::FileExt;
-    for entry in std::fs::read_dir(folder)?.flatten() {
-        if entry.file_name() != "lock" && entry.metadata()?.len() > 1_000 {
-            let file = std::fs::OpenOptions::new().read(true).write(true).open(entry.path())?;
-            let mut byte = [0];
-            file.read_exact_at(&mut byte, 64 * 5 + 24)?;
-            file.write_all_at(&[byte[0] ^ 1], 64 * 5 + 24)?;
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 pub(super) async fn slow(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
