@@ -22,7 +22,7 @@ use crate::error::ApiError;
 const MOST_BYTES: usize = 8 << 20;
 
 /// The same of one target.
-pub(crate) const MOST_OF_TARGET: usize = 1 << 20;
+const MOST_OF_TARGET: usize = 1 << 20;
 
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
