@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,9 @@ use chrono::{TimeDelta, Utc};
 use common::{Interval, Reach, TargetSpec, TargetUrl};
 use demo::faults::FaultServer;
 use settings::{Defaults, LogArgs, Problems, TargetList};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
+use store::embedded::Embedded;
 use store::pool::{self, PoolSettings};
 use store::testing::TestDb;
 use tokio_util::sync::CancellationToken;
@@ -226,4 +229,66 @@ async fn api_and_worker_do_all_of_their_work_under_roles_that_can_do_nothing_els
     }
     api_pool.close().await;
     worker_pool.close().await;
+}
+
+/// What the db container does when its volume is made.
+#[test]
+fn containers_give_each_role_its_password_and_the_superuser_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Embedded::start(&directory.path().join("pg")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let url = url::Url::parse(&server.url("lookout")).unwrap();
+    let socket = url.query_pairs().find(|(name, _)| name == "host").unwrap().1.into_owned();
+    let to = |role: &str| PgConnectOptions::new_without_pgpass().socket(&socket).username(role).database("lookout");
+
+    // As the image has it: the superuser is called postgres, and there is nobody else.
+    runtime.block_on(async {
+        let mut maker = PgConnection::connect(url.as_str()).await.unwrap();
+        sqlx::raw_sql("create role postgres superuser login password 'postgres'").execute(&mut maker).await.unwrap();
+        maker.close().await.unwrap();
+        let mut superuser = to("postgres").connect().await.unwrap();
+        for sql in [
+            "alter role lookout rename to maker",
+            include_str!("../../../deploy/postgres/owner.sql"),
+            include_str!("../../../deploy/postgres/roles.sql"),
+        ] {
+            sqlx::raw_sql(sql).execute(&mut superuser).await.unwrap();
+        }
+        superuser.close().await.unwrap();
+    });
+    let passwords = [("lookout", r#"o'w"n \e:r $1"#), ("lookout_api", "a`p'i;--"), ("lookout_worker", "%w@o/r?k é")];
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/postgres/passwords.sh");
+    let mut shell = Command::new("sh");
+    shell.arg(script).env("PGHOST", &socket).env("POSTGRES_DB", "lookout");
+    for ((_, password), name) in passwords.iter().zip(["POSTGRES_PASSWORD", "API_PASSWORD", "WORKER_PASSWORD"]) {
+        shell.env(name, password);
+    }
+    assert!(shell.status().unwrap().success());
+
+    let data = directory.path().join("pg/postgres/data");
+    std::fs::write(data.join("pg_hba.conf"), "local all maker trust\nlocal all all scram-sha-256\n").unwrap();
+    runtime.block_on(async {
+        let mut maker = to("maker").connect().await.unwrap();
+        sqlx::query("select pg_reload_conf()").execute(&mut maker).await.unwrap();
+        let code = async |role: &str, password: &str| {
+            let refused = to(role).password(password).connect().await.err()?;
+            refused.as_database_error().and_then(|error| Some(error.code()?.into_owned()))
+        };
+        let wrong = Some("28P01".to_owned());
+        eventually("passwords are asked for", async || code("lookout", "wrong").await == wrong).await;
+        for (role, password) in passwords {
+            assert_eq!(code(role, password).await, None, "{role}");
+            for (_, other) in passwords.iter().filter(|(other, _)| *other != role) {
+                assert_eq!(code(role, other).await, wrong, "{role}");
+            }
+            for none in ["", "postgres", password] {
+                assert_eq!(code("postgres", none).await, wrong);
+            }
+        }
+        let mut owner = to("lookout").password(passwords[0].1).connect().await.unwrap();
+        let powers = "select rolsuper or rolcreaterole or rolcreatedb from pg_roles where rolname = current_user";
+        assert!(!sqlx::query_scalar::<_, bool>(powers).fetch_one(&mut owner).await.unwrap());
+        // The schema is its own, so that the api can migrate.
+        sqlx::raw_sql("create table t (); drop table t").execute(&mut owner).await.unwrap();
+    });
 }
