@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use common::target::micros_to_utc;
-use common::{Cause, Check, Outcome, Phases, Shard, Slot, TargetId, TargetSpec, TargetUrl};
+use common::{Cause, Check, Outcome, Phases, Slot, TargetId, TargetSpec, TargetUrl};
 use proptest::prelude::*;
 use sqlx::PgPool;
 use store::batches::{self, Gap, GapReason, Written};
 use store::status::{self, Filter, InStartOrder, Position};
 use store::testing::TestDb;
 use store::windows::{self, Scope};
-use store::{StoreError, checks, leases, partitions, targets};
+use store::{StoreError, checks, partitions, targets};
 
 /// Noon, so that a few hours around it are the same day.
 const NOON_US: i64 = 1_795_262_400_000_000;
@@ -366,52 +366,9 @@ async fn what_an_assertion_saw_is_kept_with_its_check_and_comes_with_a_late_one(
     assert_rollups_equal_rows(&db.pool).await;
 }
 
-#[tokio::test]
-async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
-    let db = TestDb::new().await;
-    let mut connection = db.pool.acquire().await.unwrap();
-    let taken = leases::take(&mut connection, "w1", 256).await.unwrap();
-    assert_eq!(taken.len(), 256);
-    assert!(taken.iter().all(|lease| lease.epoch == 1 && lease.complete_until.is_none()));
-    assert_eq!(leases::take(&mut connection, "w2", 256).await.unwrap(), []);
-    let all: Vec<_> = taken.iter().map(|lease| lease.shard).collect();
-
-    let done = micros_to_utc(NOON_US);
-    assert_eq!(leases::renew(&mut connection, "w1", &all, Some(done)).await.unwrap().len(), 256);
-    // The older of two reports never wins.
-    leases::renew(&mut connection, "w1", &all, Some(done - TimeDelta::seconds(9))).await.unwrap();
-
-    sqlx::query("update shard_lease set expires_at = clock_timestamp() where shard_id = 7")
-        .execute(&db.pool)
-        .await
-        .unwrap();
-    assert_eq!(leases::renew(&mut connection, "w1", &all, None).await.unwrap().len(), 255);
-    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
-    assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done), released_at: None }]);
-
-    // What is handed over goes to whoever has room for it.
-    leases::release(&mut connection, "w1", &all[..10], Some(done), None).await.unwrap();
-    let taken = leases::take(&mut connection, "w2", 4).await.unwrap();
-    assert_eq!(taken.len(), 4);
-    assert!(taken.iter().all(|lease| lease.released_at == Some(done) && lease.epoch == 2 || lease.epoch == 3));
-    assert_eq!(leases::take(&mut connection, "w3", 256).await.unwrap().len(), 5, "7 went to w2 before");
-}
-
 #[test]
 fn the_worker_waits_for_the_newest_migration() {
     assert_eq!(store::SCHEMA_VERSION, schema::version());
-}
-
-#[tokio::test]
-async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
-    let db = TestDb::new().await;
-    let mut connection = db.pool.acquire().await.unwrap();
-    leases::take(&mut connection, "w1", 256).await.unwrap();
-    let released = micros_to_utc(NOON_US);
-    let ahead = released + TimeDelta::seconds(1);
-    leases::release(&mut connection, "w1", &[Shard(3)], Some(released), Some(ahead)).await.unwrap();
-    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
-    assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
+mod broken_off;
 mod bytes;
 mod catalogue;
 mod checks;

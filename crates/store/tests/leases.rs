@@ -1,0 +1,53 @@
+//! Who holds which shard, against a real Postgres.
+
+use chrono::TimeDelta;
+use common::Shard;
+use common::target::micros_to_utc;
+use store::leases;
+use store::testing::TestDb;
+
+/// Noon of some day.
+const NOON_US: i64 = 1_795_262_400_000_000;
+
+#[tokio::test]
+async fn a_shard_has_one_holder_and_changes_hands_with_a_new_epoch() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    let taken = leases::take(&mut connection, "w1", 256).await.unwrap();
+    assert_eq!(taken.len(), 256);
+    assert!(taken.iter().all(|lease| lease.epoch == 1 && lease.complete_until.is_none()));
+    assert_eq!(leases::take(&mut connection, "w2", 256).await.unwrap(), []);
+    let all: Vec<_> = taken.iter().map(|lease| lease.shard).collect();
+
+    let done = micros_to_utc(NOON_US);
+    assert_eq!(leases::renew(&mut connection, "w1", &all, Some(done)).await.unwrap().len(), 256);
+    // The older of two reports never wins.
+    leases::renew(&mut connection, "w1", &all, Some(done - TimeDelta::seconds(9))).await.unwrap();
+
+    sqlx::query("update shard_lease set expires_at = clock_timestamp() where shard_id = 7")
+        .execute(&db.pool)
+        .await
+        .unwrap();
+    assert_eq!(leases::renew(&mut connection, "w1", &all, None).await.unwrap().len(), 255);
+    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
+    assert_eq!(taken, [leases::Taken { shard: Shard(7), epoch: 2, complete_until: Some(done), released_at: None }]);
+
+    // What is handed over goes to whoever has room for it.
+    leases::release(&mut connection, "w1", &all[..10], Some(done), None).await.unwrap();
+    let taken = leases::take(&mut connection, "w2", 4).await.unwrap();
+    assert_eq!(taken.len(), 4);
+    assert!(taken.iter().all(|lease| lease.released_at == Some(done) && lease.epoch == 2 || lease.epoch == 3));
+    assert_eq!(leases::take(&mut connection, "w3", 256).await.unwrap().len(), 5, "7 went to w2 before");
+}
+
+#[tokio::test]
+async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    leases::take(&mut connection, "w1", 256).await.unwrap();
+    let released = micros_to_utc(NOON_US);
+    let ahead = released + TimeDelta::seconds(1);
+    leases::release(&mut connection, "w1", &[Shard(3)], Some(released), Some(ahead)).await.unwrap();
+    let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
+    assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
+}
