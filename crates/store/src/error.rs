@@ -42,6 +42,12 @@ impl StoreError {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether Postgres has no room left on its disk (53100, disk_full).
+    pub fn is_disk_full(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        error.as_database_error().and_then(|reported| reported.code()).is_some_and(|code| code == "53100")
+    }
+
     /// Whether it is about what one of the rows says, so that the others may be taken without it:
     /// a value that does not fit its column, or a constraint.
     pub fn is_about_a_row(&self) -> bool {

@@ -61,6 +61,8 @@ pub fn lazy(url: &str, settings: &PoolSettings) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(url)?
         .application_name(settings.application)
         .options([("statement_timeout", statement_timeout.as_str()), ("plan_cache_mode", plans), ("timezone", "UTC")])
+        // What is estimated to cost much, over many partitions, and takes milliseconds: compiling it takes a second.
+        .options([("jit", "off")])
         // The server's end of a connection: it lets go of what we held when we are gone without a word. On
         // our end the driver sets nothing of the kind; there everything has a deadline.
         .options([

@@ -52,3 +52,25 @@ fn c44_a_postgres_that_cannot_be_reached_is_asked_less_and_less_often() {
     assert_eq!(waits, [250, 500, 1_000, 2_000, 2_000, 2_000]);
     assert_eq!(store::pool::retry_after(u32::MAX).as_millis(), 2_000);
 }
+
+#[tokio::test]
+async fn no_statement_is_compiled_which_takes_longer_than_any_of_ours_runs() {
+    let db = TestDb::new().await;
+    for settings in [PoolSettings::WORKER, PoolSettings::KEEPER, PoolSettings::API] {
+        let pool = pool::lazy(&db.url, &settings).unwrap();
+        let compiles: String = sqlx::query_scalar("show jit").fetch_one(&pool).await.unwrap();
+        assert_eq!(compiles, "off", "{}", settings.application);
+        pool.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_from_a_postgres_that_is_away() {
+    let db = TestDb::new().await;
+    for (code, is_full) in [("53100", true), ("53300", false)] {
+        let raise = format!("do $$ begin raise exception 'could not extend file' using errcode = '{code}'; end $$");
+        let error = sqlx::raw_sql(sqlx::AssertSqlSafe(raise)).execute(&db.pool).await.map(|_| ()).unwrap_err();
+        let error = store::StoreError::from(error);
+        assert_eq!((error.is_transient(), error.is_disk_full()), (true, is_full), "{error}");
+    }
+}
