@@ -292,6 +292,10 @@ mod tests {
             ),
             ("https://a/?token=${s3c}", "https://a/?token=***"),
             ("https://a/?PHPSESSID=s3c&otp=s3c&SAMLResponse=s3c", "https://a/?PHPSESSID=***&otp=***&SAMLResponse=***"),
+            (
+                "https://a/?csrf_x=s3c&XSRF=s3c&cookie=s3c&code=200",
+                "https://a/?csrf_x=***&XSRF=***&cookie=***&code=200",
+            ),
             ("https://a/?to=ftp://me:s3c@b/&v=http://s3c:s=1@b", "https://a/?to=ftp://***@b/&v=http://***@b"),
             (
                 "https://a/http://me:s3c@b/?mail=x@y&to=http://b&c=d@e",

@@ -63,24 +63,29 @@ pub fn serve(address: SocketAddr, health: Health) -> std::io::Result<(SocketAddr
 }
 
 async fn ready(health: web::Data<Health>) -> HttpResponse {
-    if health.ready.get() {
-        // A worker with an old configuration does its work: nobody should send it away.
-        match health.in_use.error() {
-            None if health.stats.is_offline() => {
-                HttpResponse::Ok().body("ready, but offline: our own network or name server is gone\n")
-            }
-            None if health.intake.spool_depth() > 0 => {
-                HttpResponse::Ok().body(format!("ready, writing {} results from disk\n", health.intake.spool_depth()))
-            }
-            None => HttpResponse::Ok().body("ready\n"),
-            Some(error) => HttpResponse::Ok()
-                .content_type("text/plain; charset=utf-8")
-                .body(format!("ready, with the last good configuration\n{error}\n")),
+    let (memory, disk) = (health.intake.depth(), health.intake.spool_depth());
+    let spool = if health.stats.is_spool_usable() { "" } else { ", which cannot be used" };
+    let waiting = format!("{memory} results wait in memory, {disk} on disk{spool}\n");
+    let refused = |why: &str| {
+        let body = format!("{why}; {waiting}");
+        HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body(body)
+    };
+    if !health.ready.get() {
+        return refused("waiting for postgres");
+    }
+    if health.stats.is_failing() {
+        return refused("postgres does not take results");
+    }
+    // A worker with an old configuration does its work: nobody should send it away.
+    match health.in_use.error() {
+        None if health.stats.is_offline() => {
+            HttpResponse::Ok().body("ready, but offline: our own network or name server is gone\n")
         }
-    } else {
-        let (memory, disk) = (health.intake.depth(), health.intake.spool_depth());
-        let waiting = format!("waiting for postgres; {memory} results wait in memory, {disk} on disk\n");
-        HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body(waiting)
+        None if disk > 0 => HttpResponse::Ok().body(format!("ready, writing {disk} results from disk\n")),
+        None => HttpResponse::Ok().body("ready\n"),
+        Some(error) => HttpResponse::Ok()
+            .content_type("text/plain; charset=utf-8")
+            .body(format!("ready, with the last good configuration\n{error}\n")),
     }
 }
 

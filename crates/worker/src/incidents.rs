@@ -32,6 +32,9 @@ const IDLE: Duration = Duration::from_millis(250);
 /// After a failure, and while somebody else does it.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// A failure that goes on is told again after this time.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
 /// Batches looked at and rows folded in one transaction, at most; one batch at least.
 const BATCHES_AT_ONCE: i64 = 200;
 const ROWS_AT_ONCE: i64 = 20_000;
@@ -39,6 +42,7 @@ const ROWS_AT_ONCE: i64 = 20_000;
 /// Follows the batches while it is ours to do, until `stop`.
 pub async fn run(pool: PgPool, standing: watch::Receiver<Standing>, stop: CancellationToken) {
     let mut folder = Folder::new(pool);
+    let mut said: Option<Instant> = None;
     loop {
         let is_ours = standing.borrow().tenure.shards.contains(&FOLDER);
         let pause = if is_ours {
@@ -48,7 +52,10 @@ pub async fn run(pool: PgPool, standing: watch::Receiver<Standing>, stop: Cancel
                     Ok(true) => Duration::ZERO,
                     Ok(false) => IDLE,
                     Err(error) => {
-                        warn!("cannot follow the batches: {error}; trying again");
+                        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                            warn!("cannot follow the batches: {error}; trying again");
+                            said = Some(Instant::now());
+                        }
                         PAUSE
                     }
                 },

@@ -111,7 +111,7 @@ impl Recorder {
                 sleep(Duration::from_millis(100)).await;
             }
         }
-        self.keep_once(&mut Times::default()).await;
+        self.keep_once(&mut times.at_once()).await;
         Left { in_memory: self.intake.depth(), on_disk: self.intake.spool_depth() }
     }
 
@@ -161,9 +161,17 @@ impl Recorder {
             keeper.round(&self.intake, &self.stats, times).await;
         }
         let given_up = self.intake.take_given_up();
-        if given_up > 0 {
-            self.stats.add_given_up(given_up);
-            warn!(given_up, "results did not fit while postgres was away; their slots are recorded as gaps");
+        self.stats.add_given_up(given_up);
+        times.unsaid += given_up;
+        if times.unsaid > 0 && times.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            let given_up = std::mem::take(&mut times.unsaid);
+            times.said = Some(Instant::now());
+            warn!(
+                given_up,
+                in_memory = self.intake.depth(),
+                on_disk = self.intake.spool_depth(),
+                "more results wait than fit: gave up the oldest, their slots are recorded as gaps"
+            );
         }
     }
 
@@ -276,7 +284,7 @@ impl Recorder {
         }
         known.said = now;
         let (waiting, on_disk) = (self.intake.depth(), self.intake.spool_depth());
-        let place = if self.keeper.is_some() { "on disk" } else { "in memory" };
+        let place = if self.keeper.is_some() && self.stats.is_spool_usable() { "on disk" } else { "in memory" };
         if problem.is_transient() {
             warn!(waiting, on_disk, "cannot write results, keeping them {place}: {problem}");
         } else {

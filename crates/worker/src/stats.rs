@@ -1,7 +1,7 @@
 //! Numbers about the worker itself, shared between its threads and told to
 //! Prometheus as `lookout_…`. Nothing is decided on them.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use common::Outcome;
@@ -28,6 +28,7 @@ pub struct Stats {
     waiting: IntGauge,
     start_lag: Histogram,
     max_lag_us: AtomicI64,
+    failing: AtomicBool,
     elapsed: HistogramVec,
     flush: Histogram,
     flush_failures: IntCounter,
@@ -63,13 +64,14 @@ impl Default for Stats {
             waiting: make.gauge("probes_waiting", "Due probes that wait for a place among those in flight"),
             start_lag: make.histogram("start_lag_seconds", "From the moment a slot was due to its start", &LAG_BOUNDS),
             max_lag_us: AtomicI64::new(0),
+            failing: AtomicBool::new(false),
             elapsed: make.add(HistogramVec::new(
                 HistogramOpts::new("target_elapsed_seconds", "Time to the response head, by target"),
                 &["target"],
             )),
             flush: make.histogram("flush_seconds", "Time to write a batch of results to Postgres", &FLUSH_BOUNDS),
             flush_failures: make.counter("flush_failures_total", "Batches that Postgres did not take; they are kept"),
-            given_up: make.counter("given_up_total", "Results that did not fit while Postgres was away"),
+            given_up: make.counter("given_up_total", "Results that did not fit, in memory or on disk"),
             refused: make.counter("refused_total", "Rows that Postgres refuses for what they say"),
             offline: make.gauge("offline", "Whether our own network or name server is gone: 1, or 0"),
             stalled: make.add(Counter::new("stalled_seconds_total", "Time that the probing thread stood still")),
@@ -171,11 +173,18 @@ impl Stats {
     /// Notes a batch that Postgres took.
     pub fn flushed(&self, took: Duration) {
         self.flush.observe(took.as_secs_f64());
+        self.failing.store(false, Ordering::Relaxed);
     }
 
     /// Notes a batch that Postgres did not take.
     pub fn flush_failed(&self) {
         self.flush_failures.inc();
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether Postgres did not take the newest batch that it was given.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
     }
 
     /// Counts results that were given up.
@@ -206,6 +215,11 @@ impl Stats {
     /// Notes whether the spool can be used.
     pub fn set_spool_usable(&self, usable: bool) {
         self.spool_usable.set(i64::from(usable));
+    }
+
+    /// Whether the spool could be used when it was last tried.
+    pub fn is_spool_usable(&self) -> bool {
+        self.spool_usable.get() != 0
     }
 
     /// Counts a time that the spool could not be used.

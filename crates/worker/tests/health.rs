@@ -40,6 +40,13 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
     let stats = &health.stats;
     health.in_use.set(7, stats);
     assert!(get(&base, "/metrics").await.1.contains("\nlookout_config_last_reload_successful 1\n"));
+    // Postgres answers, and takes nothing; nor does the disk.
+    stats.flush_failed();
+    stats.set_spool_usable(false);
+    let expected = "postgres does not take results; 0 results wait in memory, 0 on disk, which cannot be used\n";
+    assert_eq!(get(&base, "/readyz").await, (503, expected.to_owned()));
+    stats.flushed(Duration::from_millis(4));
+    assert_eq!(get(&base, "/readyz").await, (200, "ready\n".to_owned()));
     health.in_use.refuse("c.yaml:1:2: [0].url: is missing".to_owned(), stats);
     let (status, text) = get(&base, "/readyz").await;
     assert_eq!(
@@ -73,8 +80,8 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         "lookout_config_last_reload_successful 0",
         "lookout_probes_in_flight 2",
         "lookout_probes_waiting 1",
-        "lookout_flush_seconds_bucket{le=\"0.005\"} 1",
-        "lookout_flush_failures_total 1",
+        "lookout_flush_seconds_bucket{le=\"0.005\"} 2",
+        "lookout_flush_failures_total 2",
         "lookout_given_up_total 5",
         "lookout_shards 128",
         "lookout_lease_epoch 9",

@@ -290,6 +290,22 @@ async fn a_server_that_does_not_speak_tls_is_down_by_tls() {
 }
 
 #[tokio::test]
+async fn a_server_whose_first_message_of_tls_has_no_end_is_down_by_tls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let flood = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // A record of a handshake, in it the begin of a message of 64 KiB, and then others without an end.
+        let mut record = vec![0x16, 3, 3, 0x40, 0, 2, 0, 0xff, 0xff];
+        record.resize(5 + 0x4000, b'x');
+        while stream.write_all(&record).await.is_ok() {}
+    });
+    let probed = check_url(&url).await;
+    assert_eq!(probed.outcome, Outcome::Down(Cause::Tls), "{probed:?}");
+    flood.await.unwrap();
+}
+
+#[tokio::test]
 async fn no_secret_of_a_target_is_in_what_a_probe_reports() {
     let server = FaultServer::start_on_thread().unwrap();
     for path in ["/ok", "/reset", "/garbage", "/status/500", "/hang", "/redirect-to?url=http%3A%2F%2Fa%20b"] {

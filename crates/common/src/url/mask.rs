@@ -171,13 +171,14 @@ pub(super) fn is_reference(value: &str) -> bool {
 
 /// Whether what goes by this name, a parameter of a URL or a field, is a secret: `token`, `api_key`, `X-Signature`.
 pub fn is_secret_name(name: &str) -> bool {
-    const WHOLE: [&str; 10] = ["auth", "bearer", "hmac", "jwt", "key", "otp", "pass", "pwd", "sid", "sig"];
+    const WHOLE: [&str; 11] = ["auth", "bearer", "cookie", "hmac", "jwt", "key", "otp", "pass", "pwd", "sid", "sig"];
     const ENDS: [&str; 8] = ["-key", "_key", "authkey", "-pass", "_pass", "-pwd", "_pwd", "-sig"];
-    const PARTS: [&str; 14] = [
+    const PARTS: [&str; 16] = [
         "accesskey",
         "apikey",
         "authorization",
         "credential",
+        "csrf",
         "passcode",
         "passphrase",
         "passwd",
@@ -188,6 +189,7 @@ pub fn is_secret_name(name: &str) -> bool {
         "sessid",
         "session",
         "signature",
+        "xsrf",
     ];
     let name = name.to_lowercase();
     // One of a list, or of a group, as in `key[0]` and `user[password]`.

@@ -82,8 +82,13 @@ fn outcome_of_io(error: &io::Error, trace: &Trace) -> Option<Outcome> {
         io::ErrorKind::ConnectionRefused => Cause::Refused,
         io::ErrorKind::TimedOut => Cause::Timeout,
         io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => Cause::Reset,
-        // Only TLS talks before the connection counts as open.
+        // Only TLS talks before the connection counts as open; rustls has no error of its own for more than it takes.
         io::ErrorKind::UnexpectedEof if !trace.is_connected() => Cause::Tls,
+        io::ErrorKind::Other | io::ErrorKind::InvalidData
+            if !trace.is_connected() && error.get_ref().is_some_and(says_only_a_text) =>
+        {
+            Cause::Tls
+        }
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
             if trace.head_at().is_some() =>
         {
@@ -92,6 +97,11 @@ fn outcome_of_io(error: &io::Error, trace: &Trace) -> Option<Outcome> {
         _ => return None,
     };
     Some(Outcome::Down(cause))
+}
+
+/// Whether an error is a text and none that is known here.
+fn says_only_a_text(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    error.source().is_none() && !error.is::<io::Error>() && !error.is::<rustls::Error>() && !error.is::<LookupError>()
 }
 
 /// The innermost message: it names the reason, and never the URL with its secrets.

@@ -44,6 +44,16 @@ pub(super) struct Times {
     synced: Option<Instant>,
     adopted: Option<Instant>,
     refused: Option<Instant>,
+    /// When it was said that results were given up, and how many since.
+    pub(super) said: Option<Instant>,
+    pub(super) unsaid: u64,
+}
+
+impl Times {
+    /// The same where nothing is put off any more.
+    pub(super) fn at_once(&self) -> Self {
+        Self { unsaid: self.unsaid, ..Self::default() }
+    }
 }
 
 /// The keys of a database, and when they were asked for.
@@ -155,11 +165,6 @@ impl Keeper {
         stats.add_spool_dropped((dropped.len() + bad) as u64);
         // Of targets we do not know, others left the results and account for the slots.
         intake.give_up(dropped.iter().filter_map(|stored| Some((self.names.id(stored.key)?, stored.check.slot.0))));
-        warn!(
-            results = dropped.len() + bad,
-            bound = self.settings.max,
-            "the spool is full: gave up the oldest results; their slots are recorded as gaps"
-        );
     }
 
     /// Blocks. The next batch from disk.
