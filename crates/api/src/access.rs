@@ -85,7 +85,8 @@ impl Shown {
                 let (scheme, rest) = value.as_bytes().split_at(value.as_bytes().iter().position(|byte| *byte == b' ')?);
                 // The name of a scheme has no case (RFC 9110, 11.1).
                 if scheme.eq_ignore_ascii_case(b"bearer") {
-                    Some(Self::Token(rest[1..].to_vec()))
+                    // After one space or more (RFC 9110, 11.4).
+                    Some(Self::Token(rest.trim_ascii_start().to_vec()))
                 } else if scheme.eq_ignore_ascii_case(b"basic") {
                     BASE64_STANDARD.decode(rest.trim_ascii()).ok().map(Self::Password)
                 } else {

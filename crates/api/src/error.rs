@@ -115,6 +115,10 @@ pub(crate) struct Violation<'a> {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if error.is_disk_full() {
+            tracing::warn!("cannot write: {error}");
+            return Self::Unavailable("Postgres has no room left on its disk");
+        }
         if error.is_transient() { Self::Unavailable("Postgres cannot be reached") } else { Self::Internal(error) }
     }
 }

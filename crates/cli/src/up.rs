@@ -171,7 +171,14 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
         let path = path.display();
         SettingsError::one(format!("LOOKOUT_DATA_DIR (--data-dir): cannot use {path}: {error}"))
     };
-    std::fs::create_dir_all(dir).map_err(cannot)?;
+    let is_none = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            let dir = dir.display();
+            SettingsError::one(format!("LOOKOUT_DATA_DIR (--data-dir): {dir} is no directory: choose another"))
+        }
+        _ => cannot(error),
+    };
+    std::fs::create_dir_all(dir).map_err(is_none)?;
     let file = File::create(&path).map_err(cannot)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -364,3 +364,18 @@ async fn a_plan_finds_the_private_postgres_of_one_that_runs_and_says_where_none_
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+#[test]
+fn a_data_directory_that_is_none_is_refused_as_such() {
+    let directory = data_dir();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    for path in [file.clone(), link, file.join("below")] {
+        let output = lookout().arg("--data-dir").arg(&path).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(&format!("{} is no directory", path.display())), "{stderr}");
+    }
+}

@@ -103,7 +103,8 @@ struct Row {
 
 /// The rolling window, slot by slot
 ///
-/// Slots that were missed, or whose outcome nobody knows, are in it too.
+/// Slots whose outcome nobody knows are in it too, and single ones that were missed; those of a stretch that nobody
+/// watched are counted by the summary alone.
 #[utoipa::path(
     get,
     path = "/api/v1/checks",

@@ -151,7 +151,8 @@ fn syntax_error(error: &Error, source: &str) -> SyntaxError {
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. } => {
-            "is nested too deeply or too large once its aliases are filled in".to_owned()
+            "is nested too deeply, has more than a million fields and values, or grows too large once its aliases are filled in"
+                .to_owned()
         }
         other => {
             is_local = true;
