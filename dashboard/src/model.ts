@@ -227,6 +227,8 @@ export interface System {
     in_flight: number;
     queue_depth: number;
     spool_depth: number;
+    /** Whether results can go to its disk. */
+    spool_usable: boolean;
     own_network: "ok" | "gone";
     /** Since when its own network or name server is gone; null while they are there. */
     offline_since: string | null;

@@ -54,6 +54,7 @@ async fn apply(db: &TestDb, text: &str) {
         in_flight: 0,
         queue_depth: 0,
         spool_depth: 0,
+        spool_usable: true,
         offline_since: None,
         config_digest: digest,
         config_error: None,

@@ -24,6 +24,8 @@ pub struct Report {
     pub queue_depth: i64,
     /// Results waiting on disk.
     pub spool_depth: i64,
+    /// Whether results can go to disk.
+    pub spool_usable: bool,
     /// Since when its own network or name server is gone; `None` while they are there.
     pub offline_since: Option<DateTime<Utc>>,
     /// Digest of the target list.
@@ -39,13 +41,14 @@ pub struct Report {
 pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<(), StoreError> {
     sqlx::query!(
         "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, unknown, in_flight, queue_depth,
-              config_digest, config_error, spool_depth, offline_since)
-         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+              config_digest, config_error, spool_depth, spool_usable, offline_since)
+         values ($1, $2, clock_timestamp(), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          on conflict (worker_id) do update set
              seen_at = excluded.seen_at, lag_us = excluded.lag_us, missed = excluded.missed,
              unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
              config_digest = excluded.config_digest, config_error = excluded.config_error,
-             spool_depth = excluded.spool_depth, offline_since = excluded.offline_since",
+             spool_depth = excluded.spool_depth, spool_usable = excluded.spool_usable,
+             offline_since = excluded.offline_since",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
@@ -57,6 +60,7 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
         report.config_digest,
         report.config_error,
         report.spool_depth,
+        report.spool_usable,
         report.offline_since,
     )
     .execute(connection)
@@ -117,6 +121,8 @@ pub struct Seen {
     pub queue_depth: i64,
     /// Results waiting for Postgres on its disk.
     pub spool_depth: i64,
+    /// Whether results can go to its disk.
+    pub spool_usable: bool,
     /// Since when its own network or name server is gone; `None` while they are there.
     pub offline_since: Option<DateTime<Utc>>,
     /// Digest of its target list.
@@ -135,7 +141,8 @@ pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError
     Ok(sqlx::query_as!(
         Seen,
         r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.unknown,
-                  w.in_flight, w.queue_depth, w.spool_depth, w.offline_since, w.config_digest, w.config_error,
+                  w.in_flight, w.queue_depth, w.spool_depth, w.spool_usable, w.offline_since, w.config_digest,
+                  w.config_error,
                   (select count(*) from shard_lease l
                    where l.holder = w.worker_id and l.expires_at > clock_timestamp()) as "shards!"
            from worker w

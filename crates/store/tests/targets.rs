@@ -56,6 +56,7 @@ async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
         in_flight: 0,
         queue_depth: 0,
         spool_depth: 0,
+        spool_usable: true,
         offline_since: None,
         config_digest: 1,
         config_error: None,

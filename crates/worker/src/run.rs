@@ -87,6 +87,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
         in_flight: 0,
         queue_depth: 0,
         spool_depth: 0,
+        spool_usable: true,
         offline_since: None,
         config_digest: config.digest.cast_signed(),
         config_error: None,
@@ -342,6 +343,7 @@ async fn report(
         report.config_digest = in_use.digest().cast_signed();
         report.config_error = in_use.error();
         report.spool_depth = i64::try_from(shared.intake.spool_depth()).unwrap_or(i64::MAX);
+        report.spool_usable = shared.stats.is_spool_usable();
         report.queue_depth = i64::try_from(shared.intake.depth()).unwrap_or(i64::MAX);
         let written = tokio::time::timeout(Duration::from_secs(2), write_report(pool, &report)).await;
         ready.set(matches!(written, Ok(Ok(()))));

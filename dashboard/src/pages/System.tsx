@@ -86,7 +86,7 @@ export function System(): JSX.Element {
                           <td classList={{ bad: worker.unknown > 0 }}>{count(worker.unknown)}</td>
                           <td>{count(worker.in_flight)}</td>
                           <td>{count(worker.queue_depth)}</td>
-                          <td>{count(worker.spool_depth)}</td>
+                          <td classList={{ bad: !worker.spool_usable }}>{worker.spool_usable ? count(worker.spool_depth) : `${count(worker.spool_depth)}, unusable`}</td>
                           <td>
                             <Age at={worker.seen_at} />
                           </td>

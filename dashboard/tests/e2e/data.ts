@@ -296,7 +296,7 @@ export const system = (n: number, at: Date = new Date()): System => ({
   lease_epochs: 2,
   readers: [{ name: "incidents", batches_behind: 0, lag_seconds: 0.2 }],
   workers: ["a", "b"].map((id) => ({
-    id: `worker-${id}`, state: "running", version: "0.1.0", started_at: before(at, 86_400), seen_at: before(at, 2), shards: 128, lag_ms: 3.2, missed: 0, unknown: 0, in_flight: 3, queue_depth: 2, spool_depth: 0, own_network: "ok", offline_since: null,
+    id: `worker-${id}`, state: "running", version: "0.1.0", started_at: before(at, 86_400), seen_at: before(at, 2), shards: 128, lag_ms: 3.2, missed: 0, unknown: 0, in_flight: 3, queue_depth: 2, spool_depth: 0, spool_usable: true, own_network: "ok", offline_since: null,
     config_error: id === "b" ? 'config.yaml:14:15: targets[3].interval: "5ms" is below the minimum 1s\nconfig.yaml:2:20: not valid YAML: unclosed quote\n    headers: {·····: "······\n                     ^' : null,
   })),
 });

@@ -155,6 +155,7 @@ impl Metrics {
         let in_flight = gauge("worker_probes_in_flight", "Probes under way");
         let queue = gauge("worker_queue_depth", "Results that wait for Postgres in the worker's memory");
         let spool = gauge("worker_spool_depth", "Results that wait for Postgres on the worker's disk");
+        let usable = gauge("worker_spool_usable", "1 while results can go to the worker's disk, else 0");
         let offline = gauge("worker_offline", "1 while the worker's own network or name server is gone, else 0");
         let count = |name, help| self.counted_by("worker", name, help);
         let missed = count("worker_missed_slots_total", "Slots missed since the worker started");
@@ -167,6 +168,7 @@ impl Metrics {
             in_flight.with_label_values(&label).set(f64::from(worker.in_flight));
             queue.with_label_values(&label).set(worker.queue_depth as f64);
             spool.with_label_values(&label).set(worker.spool_depth as f64);
+            usable.with_label_values(&label).set(f64::from(u8::from(worker.spool_usable)));
             offline.with_label_values(&label).set(f64::from(u8::from(worker.offline_since.is_some())));
             missed.with_label_values(&label).inc_by(u64::try_from(worker.missed).unwrap_or(0));
             unknown.with_label_values(&label).inc_by(u64::try_from(worker.unknown).unwrap_or(0));

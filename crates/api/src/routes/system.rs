@@ -88,6 +88,9 @@ struct Worker {
     queue_depth: i64,
     /// Results on its disk that wait for Postgres.
     spool_depth: i64,
+    /// Whether results can go to its disk; where they cannot (full, read-only, no `LOOKOUT_DATA_DIR`), what Postgres does not
+    /// take is in memory only, and ends with the worker.
+    spool_usable: bool,
     own_network: OwnNetwork,
     /// Since when its own network or name server is gone; null while they are there.
     offline_since: Option<Moment>,
@@ -181,6 +184,7 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
                 in_flight: worker.in_flight,
                 queue_depth: worker.queue_depth,
                 spool_depth: worker.spool_depth,
+                spool_usable: worker.spool_usable,
                 own_network: worker.offline_since.map_or(OwnNetwork::Ok, |_| OwnNetwork::Gone),
                 offline_since: worker.offline_since.map(Moment::from),
                 config_error: worker.config_error.clone(),

@@ -22,7 +22,7 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         .execute(&db.pool)
         .await
         .unwrap();
-    sqlx::query("update worker set offline_since = '2026-11-21T12:00:00Z' where worker_id in ('other', 'gone')")
+    sqlx::query("update worker set offline_since = '2026-11-21T12:00:00Z', spool_usable = false where worker_id in ('other', 'gone')")
         .execute(&db.pool)
         .await
         .unwrap();
@@ -58,6 +58,7 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         (&other["own_network"], &other["offline_since"]),
         (&json!("gone"), &json!("2026-11-21T12:00:00.000000Z"))
     );
+    assert_eq!((&running["spool_usable"], &other["spool_usable"]), (&json!(true), &json!(false)));
     let health = &api.json("/api/v1/overview").await["health"];
     assert_eq!(
         (&health["workers_offline"], &health["offline_since"]),
@@ -65,6 +66,8 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         "one that is gone says nothing about now"
     );
     let metrics = api.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("lookout_worker_spool_usable{worker=\"running\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("lookout_worker_spool_usable{worker=\"other\"} 0\n"), "{metrics}");
     assert!(metrics.contains("lookout_worker_offline{worker=\"running\"} 0\n"), "{metrics}");
     assert!(metrics.contains("lookout_worker_offline{worker=\"other\"} 1\n"), "{metrics}");
     assert_eq!((&system["targets"], &system["checks_per_second"]), (&json!(2), &json!(2.0)));

@@ -171,6 +171,7 @@ impl Worker {
             in_flight: 0,
             queue_depth: 0,
             spool_depth: 0,
+            spool_usable: true,
             offline_since: None,
             config_digest: 1,
             config_error: None,
