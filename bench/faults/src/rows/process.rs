@@ -31,7 +31,10 @@ pub(super) async fn kills(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     if times <= 2 {
         outcome.within("BLIND s", blind, 2.0 * 5.0 + 4.0);
     }
-    outcome.note = format!("Killed {times} times.");
+    outcome.note = format!(
+        "Killed {times} times, each worker within two seconds of its start, often before the leases of the last one, 5 s long, \
+         have run out: BLIND may be longer than one."
+    );
     Ok(outcome)
 }
 
