@@ -33,7 +33,7 @@ pub(super) async fn kills(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     }
     outcome.note = format!(
         "Killed {times} times, each worker within two seconds of its start, often before the leases of the last one, 5 s long, \
-         have run out: BLIND may be longer than one."
+         have run out: BLIND may be longer than one, and nothing here fails over it."
     );
     Ok(outcome)
 }
