@@ -205,6 +205,15 @@ impl Ground {
         self.process("worker", url, wrapper, &environment)
     }
 
+    /// A worker as on another machine: what others have on disk it does not see.
+    pub(crate) fn worker_elsewhere(&mut self, url: &str) -> anyhow::Result<Running> {
+        let directory = self.path(&format!("data-{}", self.started));
+        self.environment.push(("LOOKOUT_DATA_DIR".to_owned(), directory.display().to_string()));
+        let worker = self.worker(url);
+        self.environment.pop();
+        worker
+    }
+
     /// A worker that tells how it does at a port of this machine.
     pub(crate) fn telling_worker(&mut self, url: &str) -> anyhow::Result<(Running, u16)> {
         let port = free_port()?;

@@ -49,7 +49,7 @@ impl RowResult {
 }
 
 /// What a reader has to know of all rows.
-const REMARK: &str = "F4 is away for two minutes. In F11 a handover may cost each target a second request.";
+const REMARK: &str = "F4 is away for two minutes. In F11 a handover may cost a request more.";
 
 const HEAD: [&str; 13] = [
     "row",

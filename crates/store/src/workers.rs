@@ -96,6 +96,26 @@ pub async fn stopped(connection: &mut PgConnection, worker_id: &str) -> Result<(
     Ok(())
 }
 
+/// Notes that the processes of these have ended. Those that did not stop cleanly have crashed: their leases end
+/// now instead of running out. Gives back who they are.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn ended(connection: &mut PgConnection, workers: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "with free as (
+             update shard_lease set holder = null, expires_at = '-infinity', released_at = null where holder = any($1)
+         )
+         update worker
+         set stopped_at = clock_timestamp(), crashed = true, in_flight = 0, queue_depth = 0, spool_depth = 0
+         where worker_id = any($1) and stopped_at is null
+         returning worker_id",
+        workers,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
 /// A worker as others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -105,8 +125,10 @@ pub struct Seen {
     pub started_at: DateTime<Utc>,
     /// When it last reported.
     pub seen_at: DateTime<Utc>,
-    /// When it stopped cleanly; `None` while it runs, and when it just vanished.
+    /// When it stopped, or was found dead; `None` while it runs, and when it just vanished.
     pub stopped_at: Option<DateTime<Utc>>,
+    /// It was found dead.
+    pub crashed: bool,
     /// Its version.
     pub version: String,
     /// Largest lateness of a start in the second before its report, microseconds.
@@ -140,7 +162,7 @@ pub struct Seen {
 pub async fn list(connection: &mut PgConnection) -> Result<Vec<Seen>, StoreError> {
     Ok(sqlx::query_as!(
         Seen,
-        r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.version, w.lag_us, w.missed, w.unknown,
+        r#"select w.worker_id, w.started_at, w.seen_at, w.stopped_at, w.crashed, w.version, w.lag_us, w.missed, w.unknown,
                   w.in_flight, w.queue_depth, w.spool_depth, w.spool_usable, w.offline_since, w.config_digest,
                   w.config_error,
                   (select count(*) from shard_lease l

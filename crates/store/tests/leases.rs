@@ -3,8 +3,8 @@
 use chrono::TimeDelta;
 use common::Shard;
 use common::target::micros_to_utc;
-use store::leases;
 use store::testing::TestDb;
+use store::{leases, workers};
 
 /// Noon of some day.
 const NOON_US: i64 = 1_795_262_400_000_000;
@@ -50,4 +50,39 @@ async fn nothing_of_a_released_shard_counts_as_complete_beyond_the_release() {
     leases::release(&mut connection, "w1", &[Shard(3)], Some(released), Some(ahead)).await.unwrap();
     let taken = leases::take(&mut connection, "w2", 256).await.unwrap();
     assert_eq!((taken[0].complete_until, taken[0].released_at), (Some(released), Some(released)));
+}
+
+#[tokio::test]
+async fn the_leases_of_the_dead_are_free_at_once_and_those_of_the_living_stay() {
+    let db = TestDb::new().await;
+    let mut connection = db.pool.acquire().await.unwrap();
+    sqlx::query(
+        "insert into worker (worker_id, started_at, seen_at, version, lag_us, missed, config_digest, spool_depth)
+         select id, clock_timestamp(), clock_timestamp(), '1', 0, 0, 1, 7
+         from unnest(array['alive', 'dead', 'stopped']) as id",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let taken = leases::take(&mut connection, "dead", 100).await.unwrap();
+    leases::renew(&mut connection, "dead", &[taken[0].shard], Some(micros_to_utc(NOON_US))).await.unwrap();
+    sqlx::query("update shard_lease set holder = 'alive' where shard_id >= 250").execute(&db.pool).await.unwrap();
+    workers::stopped(&mut connection, "stopped").await.unwrap();
+    assert_eq!(workers::running(&mut connection).await.unwrap(), 2);
+
+    let ended = ["dead", "stopped", "never seen"].map(str::to_owned);
+    assert_eq!(workers::ended(&mut connection, &ended).await.unwrap(), ["dead"]);
+    assert_eq!(workers::ended(&mut connection, &ended).await.unwrap(), [""; 0]);
+    assert_eq!(workers::running(&mut connection).await.unwrap(), 1);
+    let seen = workers::list(&mut connection).await.unwrap();
+    let mut crashed: Vec<_> =
+        seen.iter().map(|worker| (worker.worker_id.as_str(), worker.crashed, worker.spool_depth)).collect();
+    crashed.sort();
+    assert_eq!(crashed, [("alive", false, 7), ("dead", true, 0), ("stopped", false, 0)]);
+
+    // As if they had run out: whoever comes takes all of them, and knows how far they were.
+    let taken = leases::take(&mut connection, "next", 0).await.unwrap();
+    assert_eq!(taken.len(), 250);
+    assert!(taken.iter().all(|lease| lease.epoch == 2 && lease.released_at.is_none()));
+    assert_eq!(taken.iter().filter(|lease| lease.complete_until == Some(micros_to_utc(NOON_US))).count(), 1);
 }

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 
 use crate::backfill::{self, Due, Span};
 use crate::plan::Tenure;
+use crate::recorder::Keeper;
 use crate::shared::Shared;
 use crate::spool::Names;
 
@@ -65,6 +66,8 @@ pub struct Leases {
     pub shared: Shared,
     /// What there is to probe.
     pub targets: Roster,
+    /// Who knows which workers of our machine are dead, before their leases run out.
+    pub keeper: Option<Keeper>,
 }
 
 /// What there is to probe, which may change. Clones share it.
@@ -206,6 +209,15 @@ impl Leases {
         let database_now = leases::database_time(&mut connection).await?;
         clock.correct(database_now.timestamp_micros(), asked, Instant::now());
 
+        if let Some(keeper) = &self.keeper {
+            let ended = keeper.ended();
+            if !ended.is_empty() {
+                for worker in workers::ended(&mut connection, &ended).await? {
+                    info!(worker, "found dead: its shards are free at once");
+                }
+                keeper.forget(&ended);
+            }
+        }
         next.running = workers::running(&mut connection).await?.max(1);
         let share = (i64::from(SHARDS) + next.running - 1) / next.running;
         let taken = leases::take(&mut connection, &self.worker_id, share - renewed.len() as i64).await?;

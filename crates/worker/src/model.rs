@@ -163,6 +163,23 @@ fn a_worker_that_wakes_without_its_leases_starts_nothing_of_its_old_tenure() {
 }
 
 #[test]
+fn the_next_worker_of_a_directory_does_not_wait_for_the_leases_of_a_dead_one() {
+    let database = Database::new();
+    in_virtual_time(async {
+        let mut world = World::new(&database, &due_every(1)).await;
+        world.act(Action::Start).await;
+        world.run(20).await;
+        world.act(Action::Crash { worker: 0, spooled_s: None }).await;
+        world.act(Action::Start).await;
+        // Two seconds, where leases last five.
+        world.run(20).await;
+        assert!(world.starts_of("w1") >= 26, "{}", world.starts_of("w1"));
+        world.settle().await;
+        world.check_every_slot_is_counted_once().await;
+    });
+}
+
+#[test]
 fn every_due_slot_ends_as_one_outcome_or_in_a_gap_whatever_becomes_of_the_workers() {
     let database = Database::new();
     let (verdicts, lost, in_gaps) = (Cell::new(0), Cell::new(0), Cell::new(0));

@@ -112,7 +112,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
     let targets = probed.len();
     let roster = Roster::new(reload::due(&probed));
     let spool = config.spool.as_ref().map(|spool| spool.directory.display().to_string());
-    let keeper = config.spool.map(|spool| Keeper::new(spool, roster.names()));
+    let keeper = config.spool.map(|spool| Keeper::new(spool, roster.names(), &worker_id));
     if keeper.is_none() {
         warn!("LOOKOUT_DATA_DIR is not set: while postgres is away results stay in memory, and end with this process");
     }
@@ -130,8 +130,13 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
 
     // The recorder outlives the schedule: the last results need it.
     let schedule_ended = CancellationToken::new();
-    let leases =
-        Leases { pool: pool.clone(), worker_id: worker_id.clone(), shared: shared.clone(), targets: roster.clone() };
+    let leases = Leases {
+        pool: pool.clone(),
+        worker_id: worker_id.clone(),
+        shared: shared.clone(),
+        targets: roster.clone(),
+        keeper: keeper.clone(),
+    };
     let lease_task = tokio::spawn(leases.run(standing_sender, stop.clone()));
     let reloader = Reloader {
         file: config.file,

@@ -5,9 +5,10 @@
 //! a second. The spool is bounded: beyond it the oldest file goes, and its slots are told to
 //! whoever appends, so that they can be accounted for.
 //!
-//! A directory holds one folder for each worker that uses it at the same time, each with a lock. What a
-//! worker leaves behind is taken over by any other of the same directory, whatever its name
-//! and its database: a result names its target by a hash of the key, not by the number of a row.
+//! A directory holds one folder for each worker that uses it at the same time, each with a lock in which its
+//! name is. What a worker leaves behind is taken over by any other of the same directory, whatever its name
+//! and its database: a result names its target by a hash of the key, not by the number of a row. A lock that
+//! is free and has a name says that this worker's process has ended: nothing else can know that so soon.
 //! Nothing in it can be read as a key, a URL or a secret, and no file is ever appended to again by
 //! another process.
 //!
@@ -19,7 +20,7 @@ mod segment;
 
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,6 +41,9 @@ const SEGMENT_CELLS: usize = 20_000;
 /// Workers that may share a directory.
 const MOST_FOLDERS: usize = 64;
 
+/// Of a name in a lock, so many bytes are read.
+const LONGEST_NAME: u64 = 1_024;
+
 /// A file that cannot be read so often in a row is set aside.
 const MOST_ATTEMPTS: u32 = 5;
 
@@ -59,6 +63,8 @@ pub struct Spool {
     /// Ours within the directory; its lock is held as long as we are.
     folder: PathBuf,
     _lock: File,
+    /// Workers whose locks were free.
+    ended: Vec<String>,
     /// The oldest first. Only the last one may be open.
     segments: VecDeque<Segment>,
     /// Names grow, also where the wall clock does not.
@@ -94,21 +100,24 @@ pub struct Appended {
 }
 
 impl Spool {
-    /// The spool in a directory, which is made where there is none: a folder nobody else uses,
-    /// and what the dead have left.
+    /// The spool of the worker of that name in a directory, which is made where there is none: a folder
+    /// nobody else uses, and what the dead have left.
     ///
     /// # Errors
     /// The directory cannot be written, or too many workers share it.
-    pub fn open(settings: SpoolSettings) -> io::Result<Self> {
+    pub fn open(settings: SpoolSettings, worker_id: &str) -> io::Result<Self> {
         make_directory(&settings.directory)?;
         for number in 0..MOST_FOLDERS {
             let folder = settings.directory.join(number.to_string());
             make_directory(&folder)?;
-            let Some(lock) = lock(&folder)? else { continue };
+            let Some(mut lock) = lock(&folder)? else { continue };
+            let ended = sign(&mut lock, worker_id);
             let mut spool = Self {
                 settings,
                 folder: folder.clone(),
                 _lock: lock,
+                // After a first attempt that failed, it is our own.
+                ended: ended.into_iter().filter(|name| name != worker_id).collect(),
                 segments: VecDeque::new(),
                 last_name_us: 0,
                 failed_reads: 0,
@@ -232,7 +241,8 @@ impl Spool {
                 continue;
             }
             // Whoever holds the lock is alive.
-            let Ok(Some(_lock)) = lock(&folder) else { continue };
+            let Ok(Some(mut lock)) = lock(&folder) else { continue };
+            self.ended.extend(sign(&mut lock, ""));
             if let Err(error) = self.move_here(&folder) {
                 warn!("cannot take over the spool {}: {error}", folder.display());
             }
@@ -242,6 +252,11 @@ impl Spool {
             info!(results = taken, "found results of a worker that is gone; writing them first");
         }
         taken
+    }
+
+    /// Workers of this directory whose processes have ended since this was asked last, however they did.
+    pub fn take_ended(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.ended)
     }
 
     fn move_here(&mut self, folder: &Path) -> io::Result<()> {
@@ -351,12 +366,21 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// The lock of a folder; `None` while somebody else has it.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join("lock");
-    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Puts a name into a lock that is ours; whose it was, if anybody's. Where the disk takes no name the old one
+/// may stay, of a worker that is gone in any case.
+fn sign(lock: &mut File, worker_id: &str) -> Option<String> {
+    let mut last = Vec::new();
+    let read = lock.take(LONGEST_NAME).read_to_end(&mut last);
+    let _ = lock.set_len(0).and_then(|()| lock.write_all(worker_id.as_bytes()));
+    String::from_utf8(last).ok().filter(|name| read.is_ok() && !name.is_empty())
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ impl Bench {
             worker_id: "w".to_owned(),
             intake: Arc::clone(&intake),
             stats: Arc::clone(&stats),
-            keeper: has_spool.then(|| Keeper::new(settings, names)),
+            keeper: has_spool.then(|| Keeper::new(settings, names, "w")),
         };
         let task = tokio::spawn(recorder.run(stop.clone(), Duration::from_secs(3)));
         let begun_us = chrono::Utc::now().timestamp() * SECOND;

@@ -52,7 +52,7 @@ impl Bench {
             worker_id: "w".to_owned(),
             intake: Arc::clone(&intake),
             stats: Arc::clone(&stats),
-            keeper: Some(Keeper::new(settings, names.clone())),
+            keeper: Some(Keeper::new(settings, names.clone(), "w")),
         };
         let task = tokio::spawn(recorder.run(stop.clone(), Duration::from_secs(3)));
         Running { intake, stats, stop, task }
@@ -100,11 +100,18 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Of results: a lock has a name.
 fn bytes_in(directory: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     let size = |entry: std::fs::DirEntry| {
         let path = entry.path();
-        if path.is_dir() { bytes_in(&path) } else { path.metadata().map_or(0, |file| file.len()) }
+        if path.is_dir() {
+            bytes_in(&path)
+        } else if path.ends_with("lock") {
+            0
+        } else {
+            path.metadata().map_or(0, |file| file.len())
+        }
     };
     entries.flatten().map(size).sum()
 }

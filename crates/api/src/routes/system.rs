@@ -107,7 +107,7 @@ enum OwnNetwork {
     Gone,
 }
 
-/// `stopped` is a clean stop; `gone` means no report for 5 s.
+/// `stopped` is a clean stop; `gone` means no report for 5 s, or found dead by another worker of its directory.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum WorkerState {
@@ -167,7 +167,7 @@ async fn answer(state: &State, now: DateTime<Utc>) -> Result<Answer, ApiError> {
             .iter()
             .map(|worker| Worker {
                 id: worker.worker_id.clone(),
-                state: if worker.stopped_at.is_some() {
+                state: if worker.stopped_at.is_some() && !worker.crashed {
                     WorkerState::Stopped
                 } else if is_running(&worker) {
                     WorkerState::Running

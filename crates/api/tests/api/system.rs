@@ -13,11 +13,13 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
          values ('running', now(), now(), null, '1', 1500, 3, 1),
                 ('other', now() - interval '1 s', now(), null, '1', 0, 0, 2),
                 ('stopped', now() - interval '2 s', now(), now(), '1', 0, 0, 3),
+                ('crashed', now() - interval '3 s', now(), now(), '1', 0, 0, 4),
                 ('gone', now() - interval '1 min', now() - interval '30 s', null, '1', 0, 0, 4)",
     )
     .execute(&db.pool)
     .await
     .unwrap();
+    sqlx::query("update worker set crashed = true where worker_id = 'crashed'").execute(&db.pool).await.unwrap();
     sqlx::query("update worker set config_error = 'c.yaml:1:2: [0].url: is missing' where worker_id = 'other'")
         .execute(&db.pool)
         .await
@@ -44,7 +46,13 @@ async fn the_system_tells_who_runs_and_how_far_everything_is() {
         system["workers"].as_array().unwrap().iter().map(|worker| (&worker["id"], &worker["state"])).collect();
     assert_eq!(
         json!(states),
-        json!([["running", "running"], ["other", "running"], ["stopped", "stopped"], ["gone", "gone"]])
+        json!([
+            ["running", "running"],
+            ["other", "running"],
+            ["stopped", "stopped"],
+            ["crashed", "gone"],
+            ["gone", "gone"]
+        ])
     );
     let running = &system["workers"][0];
     assert_eq!((&running["shards"], &running["lag_ms"], &running["missed"]), (&json!(200), &json!(1.5), &json!(3)));

@@ -176,12 +176,14 @@ impl World {
         let mut schedule =
             Schedule::new(shared.clone(), oracle, Limits::for_total(self.places), list, told, no_changes());
         schedule.hold();
+        let targets = Roster::new(self.due.clone());
+        let keeper = Keeper::new(self.spool.clone(), targets.names(), &name);
         let leases =
-            Leases { pool: self.pool.clone(), worker_id: name.clone(), shared, targets: Roster::new(self.due.clone()) };
+            Leases { pool: self.pool.clone(), worker_id: name.clone(), shared, targets, keeper: Some(keeper.clone()) };
         let now = Instant::now();
         self.workers.push(Worker {
             name,
-            keeper: Keeper::new(self.spool.clone(), leases.targets.names()),
+            keeper,
             leases,
             state: State::default(),
             standing,
@@ -234,7 +236,7 @@ impl World {
         let mut files: Vec<_> = folders
             .flat_map(|folder| std::fs::read_dir(folder.path()).unwrap().flatten())
             .map(|file| file.path())
-            .filter(|path| path.metadata().unwrap().len() > 0)
+            .filter(|path| path.extension().is_some() && path.metadata().unwrap().len() > 0)
             .collect();
         files.sort();
         let mut chance = self.chance.lock().unwrap();

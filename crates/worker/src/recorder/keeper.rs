@@ -23,8 +23,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// A disk that refused is asked again after this.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
-/// What dead workers left is looked for this often.
-const ADOPT_EVERY: Duration = Duration::from_secs(60);
+/// What dead workers left is looked for this often, and who is dead.
+const ADOPT_EVERY: Duration = Duration::from_secs(1);
 
 /// The list of all keys is asked for no more often.
 const ASK_EVERY: Duration = Duration::from_secs(10);
@@ -34,8 +34,11 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 pub struct Keeper {
     settings: SpoolSettings,
     names: Names,
+    worker_id: String,
     /// `None` while the directory cannot be used.
     spool: Arc<Mutex<Option<Spool>>>,
+    /// Workers of the same directory that were found dead, for whoever has their leases to end.
+    ended: Arc<Mutex<Vec<String>>>,
 }
 
 /// When what was done last, by the one task that keeps.
@@ -73,9 +76,22 @@ pub(super) struct Replay {
 }
 
 impl Keeper {
-    /// Opens the spool, or says why there is none and tries again later. A worker works without one.
-    pub fn new(settings: SpoolSettings, names: Names) -> Self {
-        Self { settings, names, spool: Arc::default() }
+    /// For the worker of that name: opens the spool, or says why there is none and tries again later. A worker
+    /// works without one.
+    pub fn new(settings: SpoolSettings, names: Names, worker_id: &str) -> Self {
+        let worker_id = worker_id.to_owned();
+        Self { settings, names, worker_id, spool: Arc::default(), ended: Arc::default() }
+    }
+
+    /// Workers of the same directory whose processes have ended and who are not [forgotten](Self::forget). Never
+    /// waits for the disk.
+    pub(crate) fn ended(&self) -> Vec<String> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Everything has been done about these.
+    pub(crate) fn forget(&self, ended: &[String]) {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).retain(|worker| !ended.contains(worker));
     }
 
     fn spool(&self) -> MutexGuard<'_, Option<Spool>> {
@@ -126,7 +142,7 @@ impl Keeper {
         let spool = match &mut *spool {
             Some(spool) => spool,
             none => {
-                let opened = none.insert(Spool::open(self.settings.clone())?);
+                let opened = none.insert(Spool::open(self.settings.clone(), &self.worker_id)?);
                 if opened.depth() > 0 {
                     info!(results = opened.depth(), "results wait on disk from before; writing them first");
                 }
@@ -136,6 +152,7 @@ impl Keeper {
         if adopt {
             spool.take_over_orphans();
         }
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(spool.take_ended());
         let going = intake.begin_spooling();
         let mut result = Ok(());
         if going.is_empty() {

@@ -59,7 +59,7 @@ fn all_files(directory: &TempDir) -> Vec<PathBuf> {
 #[test]
 fn what_goes_in_comes_out_in_order_and_leaves_nothing_behind() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 1_000)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 1_000), "w").unwrap();
     assert!(spool.next(10).unwrap().is_none());
     append(&mut spool, 0..300);
     assert_eq!((spool.depth(), spool.oldest_us()), (300, Some(0)));
@@ -77,7 +77,7 @@ fn what_goes_in_comes_out_in_order_and_leaves_nothing_behind() {
 #[test]
 fn beyond_its_bound_the_oldest_go_and_are_told() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 400), "w").unwrap();
     let mut dropped = Vec::new();
     for n in 0..40 {
         dropped.extend(append(&mut spool, n * 50..(n + 1) * 50).dropped);
@@ -93,11 +93,11 @@ fn beyond_its_bound_the_oldest_go_and_are_told() {
 #[test]
 fn what_a_dead_process_left_is_read_by_the_next_and_what_the_living_have_is_not() {
     let directory = TempDir::new().unwrap();
-    let mut first = Spool::open(settings(&directory, 1_000)).unwrap();
-    let mut second = Spool::open(settings(&directory, 1_000)).unwrap();
+    let mut first = Spool::open(settings(&directory, 1_000), "w").unwrap();
+    let mut second = Spool::open(settings(&directory, 1_000), "w").unwrap();
     append(&mut first, 0..30);
     append(&mut second, 30..60);
-    let mut third = Spool::open(settings(&directory, 1_000)).unwrap();
+    let mut third = Spool::open(settings(&directory, 1_000), "w").unwrap();
     assert_eq!((third.depth(), third.take_over_orphans()), (0, 0));
     drop(second);
     assert_eq!((third.take_over_orphans(), third.take_over_orphans()), (30, 0));
@@ -110,9 +110,40 @@ fn what_a_dead_process_left_is_read_by_the_next_and_what_the_living_have_is_not(
 }
 
 #[test]
+fn the_free_lock_of_a_worker_says_once_that_it_is_dead() {
+    let directory = TempDir::new().unwrap();
+    let none: [&str; 0] = [];
+    let mut first = Spool::open(settings(&directory, 100), "first").unwrap();
+    let second = Spool::open(settings(&directory, 100), "second").unwrap();
+    let mut third = Spool::open(settings(&directory, 100), "a longer name than theirs").unwrap();
+    third.take_over_orphans();
+    assert_eq!((first.take_ended(), third.take_ended()), (vec![], vec![]));
+    drop(second);
+    third.take_over_orphans();
+    assert_eq!(third.take_ended(), ["second"]);
+    first.take_over_orphans();
+    assert_eq!(first.take_ended(), none);
+
+    // The next one of a folder knows whose it was; after an attempt that failed, it was its own.
+    drop((first, third));
+    let mut fourth = Spool::open(settings(&directory, 100), "fourth").unwrap();
+    assert_eq!(fourth.take_ended(), ["first", "a longer name than theirs"]);
+    drop(fourth);
+    assert_eq!(Spool::open(settings(&directory, 100), "fourth").unwrap().take_ended(), none);
+
+    // Older releases leave a lock without a name, and disks anything.
+    for (content, name) in [("", None), ("\u{fffd}", Some("\u{fffd}"))] {
+        std::fs::write(directory.path().join("spool/0/lock"), content).unwrap();
+        assert_eq!(Spool::open(settings(&directory, 100), "w").unwrap().take_ended().pop().as_deref(), name);
+    }
+    std::fs::write(directory.path().join("spool/0/lock"), [0xff; 5_000]).unwrap();
+    assert_eq!(Spool::open(settings(&directory, 100), "w").unwrap().take_ended(), none);
+}
+
+#[test]
 fn a_batch_that_was_dropped_meanwhile_takes_nothing_else_along() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 80)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 80), "w").unwrap();
     append(&mut spool, 0..40);
     let batch = spool.next(5).unwrap().unwrap();
     append(&mut spool, 40..120);
@@ -125,7 +156,7 @@ fn a_batch_that_was_dropped_meanwhile_takes_nothing_else_along() {
 #[test]
 fn only_we_may_read_it_and_no_key_is_in_it() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 80)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 80), "w").unwrap();
     let key = "https://example.org/?token=canary-secret";
     assert_eq!(spool.append(&[(KeyHash::of(key), result(1).1)]).count, 1);
     let [file] = &all_files(&directory)[..] else { panic!("one file") };
@@ -139,7 +170,7 @@ fn only_we_may_read_it_and_no_key_is_in_it() {
 fn a_directory_that_cannot_be_is_an_error_and_no_panic() {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("spool"), "a file").unwrap();
-    assert!(Spool::open(settings(&directory, 10)).is_err());
+    assert!(Spool::open(settings(&directory, 10), "w").is_err());
 }
 
 /// What may be done with a folder, without root's power over that.
@@ -158,7 +189,7 @@ fn permit(folder: &Path, mode: u32) {
 #[test]
 fn a_folder_that_turns_read_only_gives_what_it_has_and_takes_again_what_it_can_later() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 800)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 800), "w").unwrap();
     append(&mut spool, 0..50);
     permit(&directory.path().join("spool/0"), 0o500);
     let new: Vec<_> = (50..250).map(result).collect();
@@ -178,13 +209,13 @@ fn a_folder_that_turns_read_only_gives_what_it_has_and_takes_again_what_it_can_l
     drop(spool);
     // The next one writes those of before again, and first.
     let again: Vec<_> = (0..250).map(|n| stored(result(n))).collect();
-    assert_eq!(drain(&mut Spool::open(settings(&directory, 800)).unwrap()), (again, 0));
+    assert_eq!(drain(&mut Spool::open(settings(&directory, 800), "w").unwrap()), (again, 0));
 }
 
 #[test]
 fn a_full_spool_gives_up_nothing_that_it_cannot_delete() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 400), "w").unwrap();
     append(&mut spool, 0..300);
     let (depth, folder) = (spool.depth(), directory.path().join("spool/0"));
     permit(&folder, 0o500);
@@ -203,21 +234,21 @@ fn a_full_spool_gives_up_nothing_that_it_cannot_delete() {
 #[test]
 fn what_is_in_a_read_only_directory_waits_there_until_it_can_be_written() {
     let directory = TempDir::new().unwrap();
-    append(&mut Spool::open(settings(&directory, 800)).unwrap(), 0..250);
+    append(&mut Spool::open(settings(&directory, 800), "w").unwrap(), 0..250);
     let folder = directory.path().join("spool/0");
     std::fs::remove_file(folder.join("lock")).unwrap();
     permit(&folder, 0o500);
-    let refused = Spool::open(settings(&directory, 800)).unwrap_err();
+    let refused = Spool::open(settings(&directory, 800), "w").unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
     permit(&folder, 0o700);
     let all: Vec<_> = (0..250).map(|n| stored(result(n))).collect();
-    assert_eq!(drain(&mut Spool::open(settings(&directory, 800)).unwrap()), (all, 0));
+    assert_eq!(drain(&mut Spool::open(settings(&directory, 800), "w").unwrap()), (all, 0));
 }
 
 #[test]
 fn a_file_that_is_gone_is_given_up_after_a_while_and_the_rest_goes_on() {
     let directory = TempDir::new().unwrap();
-    let mut spool = Spool::open(settings(&directory, 800)).unwrap();
+    let mut spool = Spool::open(settings(&directory, 800), "w").unwrap();
     append(&mut spool, 0..250);
     let files = all_files(&directory);
     std::fs::remove_file(&files[0]).unwrap();
@@ -257,7 +288,7 @@ proptest! {
         by_another in any::<bool>(),
     ) {
         let directory = TempDir::new().unwrap();
-        let mut spool = Spool::open(settings(&directory, 400)).unwrap();
+        let mut spool = Spool::open(settings(&directory, 400), "w").unwrap();
         append(&mut spool, 0..count);
         let files = all_files(&directory);
         // Cells that are hit, by file.
@@ -292,7 +323,7 @@ proptest! {
         }
         if by_another {
             drop(spool);
-            spool = Spool::open(settings(&directory, 400)).unwrap();
+            spool = Spool::open(settings(&directory, 400), "w").unwrap();
         }
 
         // The results whose first cell is as it was, in order; details may be shorter where theirs is not.
