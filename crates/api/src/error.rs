@@ -205,7 +205,7 @@ impl ApiError {
                 "too many tokens or passwords from this address that are not good: Retry-After says when to try again"
             }
             Self::TooMany(_) => "too many requests from this address: Retry-After says when to go on",
-            Self::TooSlow => "the body did not arrive within 30 s",
+            Self::TooSlow => "the body did not arrive within 30 s, or not at 1 KiB a second after the first 10",
             Self::UriTooLong => "a path with its query has at most 8 KiB",
             Self::HeadTooLarge => "all headers together have at most 32 KiB",
             Self::NoRoute => "there is nothing at this path",

@@ -244,7 +244,10 @@ fn wrong_scope() -> (String, Response) {
 }
 
 fn too_slow() -> (String, Response) {
-    problem(&ApiError::TooSlow, "The body did not arrive within 30 s; the connection is closed")
+    problem(
+        &ApiError::TooSlow,
+        "The body did not arrive within 30 s, or not at 1 KiB a second after the first 10; the connection is closed",
+    )
 }
 
 fn too_many() -> (String, Response) {

@@ -24,8 +24,14 @@ const MOST_BYTES: usize = 8 << 20;
 /// The same of one target.
 const MOST_OF_TARGET: usize = 1 << 20;
 
-/// How long a body may take to arrive.
+/// How long a body may take to arrive, at most.
 const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// So long nothing of it has to come …
+const STROLL: Duration = Duration::from_secs(10);
+
+/// … and then so many bytes a second.
+const PACE: usize = 1 << 10;
 
 /// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,9 +143,9 @@ impl Upload {
         if self.is_too_large {
             return Err(too_large(self.most));
         }
-        let (deadline, mut body) = (Instant::now() + ARRIVAL, BytesMut::new());
+        let (begun, mut body) = (Instant::now(), BytesMut::new());
         loop {
-            match timeout_at(deadline, self.bytes.next()).await {
+            match timeout_at(begun + patience(body.len()), self.bytes.next()).await {
                 Ok(None) => break,
                 Ok(Some(Ok(bytes))) if body.len() + bytes.len() > self.most => return Err(too_large(self.most)),
                 Ok(Some(Ok(bytes))) => body.extend_from_slice(&bytes),
@@ -173,6 +179,11 @@ impl Upload {
     }
 }
 
+/// How long a body may have been on its way of which so many bytes are here.
+fn patience(bytes: usize) -> Duration {
+    (STROLL + Duration::from_secs(bytes as u64) / PACE as u32).min(ARRIVAL)
+}
+
 fn too_large(most: usize) -> BrokenOff {
     BrokenOff { part: Bytes::new(), error: ApiError::TooLarge(format!("a body has at most {} MiB", most >> 20)) }
 }
@@ -201,6 +212,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::{GzEncoder, ZlibEncoder};
+    use futures_util::Stream;
 
     use super::*;
 
@@ -214,6 +226,35 @@ mod tests {
         let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(plain).unwrap();
         packer.finish().unwrap()
+    }
+
+    /// A body of pieces of so many bytes, each so many seconds after the one before; for how many tenths of a
+    /// second was waited for it, and whether it was too slow.
+    async fn wait_for(bytes: usize, seconds: u64, pieces: u32) -> (u128, bool) {
+        let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(Bytes::from(vec![b'x'; bytes]))
+        });
+        let payload: Pin<Box<dyn Stream<Item = _>>> = Box::pin(pieces);
+        let bytes = Payload::Stream { payload };
+        let (coding, most, ends, is_too_large) = (Coding::Identity, MOST_BYTES, "content-length", false);
+        let begun = Instant::now();
+        let arrived = Upload { bytes, coding, most, ends, is_too_large }.arrive().await;
+        let is_slow = arrived.is_err_and(|broken| matches!(broken.error, ApiError::TooSlow));
+        (begun.elapsed().as_millis() / 100, is_slow)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_dribbles_is_waited_for_ten_seconds_and_one_that_comes_steadily_for_thirty() {
+        assert_eq!(wait_for(1, 1, 1_000).await, (100, true));
+        assert_eq!(wait_for(PACE / 2, 1, 1_000).await, (195, true));
+        assert_eq!(wait_for(PACE, 1, 1_000).await, (300, true));
+        assert_eq!(wait_for(PACE, 1, 29).await, (290, false));
+        assert_eq!(wait_for(1, 1, 9).await, (90, false));
+        // Who begins fast and then says nothing has used up what that was good for.
+        assert_eq!(wait_for(5 * PACE, 12, 2).await, (100, true));
+        assert_eq!(wait_for(5 * PACE, 9, 2).await, (150, true));
+        assert_eq!(wait_for(64 * PACE, 9, 4).await, (300, true));
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn a_client_that_reads_nothing_of_a_long_answer_is_let_go() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_given_up_after_its_deadline() {
+async fn a_body_that_dribbles_is_given_up_after_its_deadline() {
     let db = TestDb::new().await;
     let api = TestApi::start(&db.url).await;
     let mut stream = connect(&api).await;
@@ -105,7 +105,7 @@ async fn a_body_that_never_ends_is_given_up_after_its_deadline() {
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     loop {
-        assert!(begun.elapsed() < Duration::from_secs(45), "{}", String::from_utf8_lossy(&answer));
+        assert!(begun.elapsed() < Duration::from_secs(25), "{}", String::from_utf8_lossy(&answer));
         match timeout(Duration::from_secs(1), stream.read(&mut buffer)).await {
             Ok(Ok(0) | Err(_)) => break,
             Ok(Ok(count)) => answer.extend_from_slice(&buffer[..count]),
@@ -116,6 +116,6 @@ async fn a_body_that_never_ends_is_given_up_after_its_deadline() {
     }
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(begun.elapsed() >= Duration::from_secs(29), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
     api.stop().await;
 }
