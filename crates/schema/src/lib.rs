@@ -81,7 +81,7 @@ pub fn fingerprint() -> u64 {
 /// `PGPASSWORD`, `PGDATABASE` and `PGSSLMODE` fill what the URL leaves out;
 /// `~/.pgpass` is not read.
 ///
-/// A table that somebody else holds is waited for a second at a time, because everybody else waits behind
+/// A table that somebody else holds is waited for less than a second at a time, because everybody else waits behind
 /// us meanwhile; then it is tried again, without limit.
 ///
 /// Dropping the future closes the connection, which frees the lock; the
@@ -155,7 +155,7 @@ async fn migrate_locked(
 
 async fn run(server: &connect::Server, client: &mut Client, runner: &Runner) -> Result<Applied, SchemaError> {
     client
-        .batch_execute("set lock_timeout = '1s'")
+        .batch_execute("set lock_timeout = '800ms'")
         .await
         .map_err(|error| server.query_error("preparing the session", &error))?;
     let names = run_patiently(server, client, runner).await?;
