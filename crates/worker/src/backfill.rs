@@ -114,6 +114,34 @@ pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
     takeover
 }
 
+/// Begins after the slots at which `first` begins and that have a row: of these the last holder could not say any
+/// more that they are done.
+///
+/// # Errors
+/// Whatever Postgres reports; nothing is changed then.
+pub async fn skip_recorded(
+    connection: &mut PgConnection,
+    first: &mut BTreeMap<TargetId, Slot>,
+    targets: &[Due],
+    now_us: i64,
+) -> Result<(), StoreError> {
+    let due: BTreeMap<_, _> =
+        first.iter().filter(|(_, slot)| slot.0 <= now_us).map(|(id, slot)| (*id, slot.0)).collect();
+    let Some(from_us) = due.values().min().copied() else { return Ok(()) };
+    let ids: Vec<_> = due.into_keys().collect();
+    let until = micros_to_utc(now_us.saturating_add(1));
+    let recorded = checks::recorded_slots(connection, &ids, micros_to_utc(from_us), until).await?;
+    let recorded: BTreeSet<_> = recorded.into_iter().map(|(id, slot_at)| (id, slot_at.timestamp_micros())).collect();
+    for target in targets {
+        if let Some(slot) = first.get_mut(&target.target_id)
+            && recorded.contains(&(target.target_id, slot.0))
+        {
+            *slot = target.grid.next(*slot);
+        }
+    }
+    Ok(())
+}
+
 /// Hands every slot of `spans` that has no row to the intake, as missed or as part of a gap.
 ///
 /// # Errors

@@ -225,7 +225,9 @@ impl Leases {
         // A lease that ran out and that nobody else had since is still open with us.
         let is_new = |lease: &&Taken| known_epoch(&next, lease) != Some(lease.epoch - 1);
         let new: Vec<&Taken> = taken.iter().filter(is_new).collect();
-        let takeover = backfill::plan(&self.targets.get(), &new, now_us);
+        let targets = self.targets.get();
+        let mut takeover = backfill::plan(&targets, &new, now_us);
+        backfill::skip_recorded(&mut connection, &mut takeover.first, &targets, now_us).await?;
         backfill::account(&mut connection, &takeover.now, intake, stats).await?;
         if let Some(suspect) = intake.suspected() {
             let ours: Vec<Due> =

@@ -1,6 +1,6 @@
 //! Workers, their fates and one Postgres, a tenth of a second at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use sqlx::PgPool;
-use store::{batches, rollups, targets};
+use store::{batches, checks, rollups, targets};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, advance};
@@ -318,6 +318,25 @@ impl World {
             }
         }
         panic!("not accounted for in 40 s: {wanted} {:?}", self.complete_until().await);
+    }
+
+    /// Whether nothing of a worker waits to be written.
+    pub(super) fn is_written(&self, worker: usize) -> bool {
+        self.workers[worker].leases.shared.intake.is_empty()
+    }
+
+    /// Starts of slots that had a row at `rows`.
+    pub(super) fn starts_again(&self, rows: &BTreeSet<(TargetId, i64)>, worker: &str) -> Vec<&Start> {
+        let has_row = |start: &&Start| rows.contains(&(self.due[start.target].target_id, start.slot));
+        self.starts.iter().filter(|start| start.worker == worker).filter(has_row).collect()
+    }
+
+    /// The slots that have a row.
+    pub(super) async fn rows(&self) -> BTreeSet<(TargetId, i64)> {
+        let ids: Vec<_> = self.due.iter().map(|due| due.target_id).collect();
+        let mut connection = self.pool.acquire().await.unwrap();
+        let rows = checks::recorded_slots(&mut connection, &ids, micros_to_utc(BEGIN_US), self.now()).await.unwrap();
+        rows.into_iter().map(|(id, slot_at)| (id, slot_at.timestamp_micros())).collect()
     }
 
     /// By target, as the leases say.
