@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use self::memory::Memory;
 use crate::leases::Standing;
+use crate::seldom::Seldom;
 
 /// Whoever holds this shard follows the batches. Not the one that keeps house, so
 /// that two workers share the work.
@@ -32,9 +33,6 @@ const IDLE: Duration = Duration::from_millis(250);
 /// After a failure, and while somebody else does it.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A failure that goes on is told again after this time.
-const SAY_EVERY: Duration = Duration::from_secs(10);
-
 /// Batches looked at and rows folded in one transaction, at most; one batch at least.
 const BATCHES_AT_ONCE: i64 = 200;
 const ROWS_AT_ONCE: i64 = 20_000;
@@ -42,7 +40,7 @@ const ROWS_AT_ONCE: i64 = 20_000;
 /// Follows the batches while it is ours to do, until `stop`.
 pub async fn run(pool: PgPool, standing: watch::Receiver<Standing>, stop: CancellationToken) {
     let mut folder = Folder::new(pool);
-    let mut said: Option<Instant> = None;
+    let mut failed = Seldom::default();
     loop {
         let is_ours = standing.borrow().tenure.shards.contains(&FOLDER);
         let pause = if is_ours {
@@ -52,9 +50,8 @@ pub async fn run(pool: PgPool, standing: watch::Receiver<Standing>, stop: Cancel
                     Ok(true) => Duration::ZERO,
                     Ok(false) => IDLE,
                     Err(error) => {
-                        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                        if failed.is_due() {
                             warn!("cannot follow the batches: {error}; trying again");
-                            said = Some(Instant::now());
                         }
                         PAUSE
                     }

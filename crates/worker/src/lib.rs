@@ -22,6 +22,7 @@ pub mod recorder;
 pub mod reload;
 pub mod run;
 pub mod schedule;
+mod seldom;
 pub mod shared;
 pub mod spool;
 pub mod stats;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
+use crate::seldom::Seldom;
 use crate::stats::Stats;
 use crate::traces;
 
@@ -45,9 +46,6 @@ const KEEP_EVERY: Duration = Duration::from_millis(250);
 
 /// Pauses between attempts while Postgres is away grow to this.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-
-/// While Postgres is away, say so this often.
-const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Stores what comes in.
 #[derive(Debug, Clone)]
@@ -163,9 +161,8 @@ impl Recorder {
         let given_up = self.intake.take_given_up();
         self.stats.add_given_up(given_up);
         times.unsaid += given_up;
-        if times.unsaid > 0 && times.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+        if times.unsaid > 0 && times.said.is_due() {
             let given_up = std::mem::take(&mut times.unsaid);
-            times.said = Some(Instant::now());
             warn!(
                 given_up,
                 in_memory = self.intake.depth(),
@@ -277,12 +274,11 @@ impl Recorder {
 
     fn tell(&self, writer: &mut Writer, problem: &StoreError) {
         let now = Instant::now();
-        let known = writer.away.get_or_insert(Away { since: now, said: now - SAY_EVERY, attempts: 0 });
+        let known = writer.away.get_or_insert(Away { since: now, said: Seldom::default(), attempts: 0 });
         known.attempts += 1;
-        if now.duration_since(known.said) < SAY_EVERY {
+        if !known.said.is_due() {
             return;
         }
-        known.said = now;
         let (waiting, on_disk) = (self.intake.depth(), self.intake.spool_depth());
         let place = if self.keeper.is_some() && self.stats.is_spool_usable() { "on disk" } else { "in memory" };
         if problem.is_transient() {
@@ -296,7 +292,7 @@ impl Recorder {
 /// Postgres has been away since.
 struct Away {
     since: Instant,
-    said: Instant,
+    said: Seldom,
     attempts: u32,
 }
 

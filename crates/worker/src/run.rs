@@ -12,7 +12,7 @@ use store::pool::PoolSettings;
 use store::targets::Applied;
 use store::{PgPool, StoreError, partitions, pool, targets, workers};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -27,6 +27,7 @@ use crate::probe::Prober;
 use crate::recorder::{Intake, Keeper, Recorder};
 use crate::reload::{self, Current, InUse, Reloader, names};
 use crate::schedule::{Change, Schedule};
+use crate::seldom::{SAY_EVERY, Seldom};
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::{descriptors, housekeeping, incidents};
@@ -36,9 +37,6 @@ const PROBE_GRACE: Duration = Duration::from_secs(4);
 
 /// On a clean stop, writing what waits gets this long.
 const WRITE_GRACE: Duration = Duration::from_secs(3);
-
-/// While waiting for Postgres or the schema, say so this often.
-const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// Probes until `stop`, then ends cleanly: no new slots, probes under way
 /// finished, everything written, shards given back.
@@ -205,7 +203,7 @@ async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Op
 /// Waits for Postgres and the schema, makes partitions, applies the target list.
 async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> anyhow::Result<(Applied, Posted)> {
     // An api that starts beside us gets a moment to migrate before we complain.
-    let mut said = Instant::now() - SAY_EVERY + Duration::from_secs(1);
+    let mut said = Seldom::after(Duration::from_secs(1));
     let mut failures = 0;
     loop {
         let waiting_for = match attempt(pool, config, report).await {
@@ -220,8 +218,7 @@ async fn prepare(pool: &PgPool, config: &Config, report: &workers::Report) -> an
             }
             Err(error) => return Err(error.into()),
         };
-        if said.elapsed() >= SAY_EVERY {
-            said = Instant::now();
+        if said.is_due() {
             warn!("waiting: {waiting_for}");
         }
         failures += 1;
@@ -337,7 +334,7 @@ async fn report(
 ) {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut said, mut said_at) = (Lost::default(), Instant::now());
+    let (mut said, mut may_say) = (Lost::default(), Seldom::after(SAY_EVERY));
     while until(stop, tick.tick()).await.is_some() {
         report.lag_us = shared.stats.take_max_lag_us();
         report.missed = i64::try_from(shared.stats.missed()).unwrap_or(i64::MAX);
@@ -354,14 +351,14 @@ async fn report(
         ready.set(matches!(written, Ok(Ok(()))));
 
         let lost = Lost { missed: shared.stats.missed(), unknown: shared.stats.unknown() };
-        if lost != said && said_at.elapsed() >= SAY_EVERY {
+        if lost != said && may_say.is_due() {
             warn!(
                 missed = lost.missed - said.missed,
                 unknown = lost.unknown - said.unknown,
                 in_flight = report.in_flight,
                 "slots without a verdict since the last such line"
             );
-            (said, said_at) = (lost, Instant::now());
+            said = lost;
         }
     }
 }

@@ -12,6 +12,7 @@ use demo::faults::FaultServer;
 use sqlx::PgPool;
 use store::pool::{self, PoolSettings};
 use store::testing::{Cable, TestDb};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use worker::fair::Canaries;
 use worker::housekeeping::Retention;
 use worker::plan::Limits;
 use worker::recorder::{Intake, Left, Recorder};
+use worker::spool::SpoolSettings;
 
 fn target(server: &FaultServer, path: &str) -> TargetSpec {
     TargetSpec {
@@ -36,6 +38,10 @@ struct Running {
 
 impl Running {
     fn start(database_url: &str, targets: Vec<TargetSpec>) -> Self {
+        Self::with_spool(database_url, targets, None)
+    }
+
+    fn with_spool(database_url: &str, targets: Vec<TargetSpec>, spool: Option<SpoolSettings>) -> Self {
         let stop = CancellationToken::new();
         let config = Config {
             database_url: database_url.to_owned(),
@@ -46,7 +52,7 @@ impl Running {
             sources: vec![Source::Env, Source::File],
             limits: Limits::for_total(100),
             max_buffered: 100_000,
-            spool: None,
+            spool,
             spool_max: 100_000,
             canaries: Canaries::Nobody,
             listen: None,
@@ -98,6 +104,25 @@ async fn a_failed_assertion_is_stored_with_what_was_seen() {
     .unwrap();
     let seen = Some(r#"body contains "articles": is "200\n""#.to_owned());
     assert_eq!(details, [("down".to_owned(), seen), ("up".to_owned(), None)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_reports_whether_its_results_can_go_to_disk() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let directory = TempDir::new().unwrap();
+    let place = directory.path().join("spool");
+    std::fs::write(&place, "where a directory has to be").unwrap();
+    let spool = SpoolSettings { directory: place.clone(), max: 1_000 };
+    let worker = Running::with_spool(&db.url, vec![target(&server, "/ok")], Some(spool));
+    let reported = async |is_usable: bool| {
+        let sql = "select coalesce(bool_and(spool_usable), not $1) = $1 from worker";
+        sqlx::query_scalar(sql).bind(is_usable).fetch_one(&db.pool).await.unwrap()
+    };
+    eventually("it says that they cannot", async || reported(false).await).await;
+    std::fs::remove_file(&place).unwrap();
+    eventually("it says that they can again", async || reported(true).await).await;
+    worker.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

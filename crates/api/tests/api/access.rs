@@ -123,6 +123,23 @@ async fn a01_of_two_tokens_none_is_taken() {
 }
 
 #[tokio::test]
+async fn a_token_comes_after_one_space_or_more() {
+    let db = TestDb::new().await;
+    let api = TestApi::start_with(&db.url, false).await;
+    for (said, status) in [
+        (format!("Bearer {TOKEN}"), 200),
+        (format!("bEARER   {TOKEN}"), 200),
+        (format!("Bearer{TOKEN}"), 401),
+        (format!("Bearer {TOKEN} {TOKEN}"), 401),
+        ("Bearer   ".to_owned(), 401),
+    ] {
+        let answer = api.request(Method::GET, "/status").header("authorization", &said).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{said}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test]
 async fn a02_a_wrong_an_expired_and_a_revoked_token_are_refused_alike() {
     let db = TestDb::new().await;
     let api = TestApi::start_with(&db.url, false).await;

@@ -1,8 +1,11 @@
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
+use serde_json::{Value, json};
 use store::testing::{Cable, TestDb};
 
-use crate::support::TestApi;
+use crate::stream::declared;
+use crate::support::{TOKEN, TestApi};
 
 #[tokio::test]
 async fn without_postgres_it_is_alive_but_not_ready_and_answers_503_within_a_second() {
@@ -26,6 +29,26 @@ async fn without_postgres_it_is_alive_but_not_ready_and_answers_503_within_a_sec
             assert!(back.elapsed() < Duration::from_secs(10), "not back after {:?}", back.elapsed());
         }
     }
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_postgres_without_room_on_its_disk_is_named_in_the_answer() {
+    let (db, api) = declared().await;
+    sqlx::raw_sql(
+        "create function is_full() returns trigger language plpgsql as
+           $$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+         create trigger is_full before insert on change for each statement execute function is_full()",
+    )
+    .execute(&db.pool)
+    .await
+    .unwrap();
+    let request = api.request(Method::POST, "/api/v1/changes").bearer_auth(TOKEN);
+    let answer = request.json(&json!({"service": "shop", "commit": "abc"})).send().await.unwrap();
+    let (status, retry_after) = (answer.status(), answer.headers().get("retry-after").cloned());
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!((status.as_u16(), retry_after), (503, "1".parse().ok()), "{problem}");
+    assert_eq!(problem["detail"], "Postgres has no room left on its disk", "{problem}");
     api.stop().await;
 }
 

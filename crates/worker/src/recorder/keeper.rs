@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::Intake;
+use crate::seldom::Seldom;
 use crate::spool::{Appended, Batch, KeyHash, Names, Spool, SpoolSettings, Stored};
 use crate::stats::Stats;
 
@@ -47,8 +48,8 @@ pub(super) struct Times {
     synced: Option<Instant>,
     adopted: Option<Instant>,
     refused: Option<Instant>,
-    /// When it was said that results were given up, and how many since.
-    pub(super) said: Option<Instant>,
+    /// Whether to say that results were given up, and how many were since.
+    pub(super) said: Seldom,
     pub(super) unsaid: u64,
 }
 
