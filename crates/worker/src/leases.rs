@@ -215,7 +215,7 @@ impl Leases {
                 for worker in workers::ended(&mut connection, &ended).await? {
                     info!(worker, "found dead: its shards are free at once");
                 }
-                keeper.forget(&ended);
+                keeper.done_with(&ended);
             }
         }
         next.running = workers::running(&mut connection).await?.max(1);

@@ -20,8 +20,8 @@ mod segment;
 
 use std::collections::VecDeque;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,8 +41,11 @@ const SEGMENT_CELLS: usize = 20_000;
 /// Workers that may share a directory.
 const MOST_FOLDERS: usize = 64;
 
-/// Of a name in a lock, so many bytes are read.
-const LONGEST_NAME: u64 = 1_024;
+/// Workers that have ended, of which is known; of more, the leases run out.
+const MOST_ENDED: usize = 100;
+
+/// Bytes of the name of a worker, at most, and one more.
+const LONGEST_NAME: usize = 256;
 
 /// A file that cannot be read so often in a row is set aside.
 const MOST_ATTEMPTS: u32 = 5;
@@ -62,8 +65,9 @@ pub struct Spool {
     settings: SpoolSettings,
     /// Ours within the directory; its lock is held as long as we are.
     folder: PathBuf,
-    _lock: File,
-    /// Workers whose locks were free.
+    lock: File,
+    worker_id: String,
+    /// Workers whose locks were free, the newest first.
     ended: Vec<String>,
     /// The oldest first. Only the last one may be open.
     segments: VecDeque<Segment>,
@@ -110,19 +114,20 @@ impl Spool {
         for number in 0..MOST_FOLDERS {
             let folder = settings.directory.join(number.to_string());
             make_directory(&folder)?;
-            let Some(mut lock) = lock(&folder)? else { continue };
-            let ended = sign(&mut lock, worker_id);
+            let Some(lock) = lock(&folder)? else { continue };
             let mut spool = Self {
                 settings,
                 folder: folder.clone(),
-                _lock: lock,
-                // After a first attempt that failed, it is our own.
-                ended: ended.into_iter().filter(|name| name != worker_id).collect(),
+                ended: Vec::new(),
+                lock,
+                worker_id: worker_id.to_owned(),
                 segments: VecDeque::new(),
                 last_name_us: 0,
                 failed_reads: 0,
             };
             spool.read_folder(&folder)?;
+            // Not before: a lock that we give up again must not have our name.
+            spool.add_ended(names(&spool.lock));
             spool.take_over_orphans();
             return Ok(spool);
         }
@@ -241,8 +246,12 @@ impl Spool {
                 continue;
             }
             // Whoever holds the lock is alive.
-            let Ok(Some(mut lock)) = lock(&folder) else { continue };
-            self.ended.extend(sign(&mut lock, ""));
+            let Ok(Some(lock)) = lock(&folder) else { continue };
+            let ended = names(&lock);
+            if !ended.is_empty() {
+                self.add_ended(ended);
+                write_names(&lock, &[]);
+            }
             if let Err(error) = self.move_here(&folder) {
                 warn!("cannot take over the spool {}: {error}", folder.display());
             }
@@ -254,9 +263,30 @@ impl Spool {
         taken
     }
 
-    /// Workers of this directory whose processes have ended since this was asked last, however they did.
-    pub fn take_ended(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.ended)
+    /// Workers of this directory whose processes have ended, however they did, and who are not
+    /// [forgotten](Self::forget).
+    pub fn ended(&self) -> &[String] {
+        &self.ended
+    }
+
+    /// Everything has been done about these. Until then whoever comes after us hears of them, too.
+    pub fn forget(&mut self, ended: &[String]) {
+        if self.ended.iter().any(|worker| ended.contains(worker)) {
+            self.ended.retain(|worker| !ended.contains(worker));
+            self.write_lock();
+        }
+    }
+
+    fn add_ended(&mut self, ended: Vec<String>) {
+        // Never ourselves.
+        self.ended.extend(ended.into_iter().filter(|worker| *worker != self.worker_id));
+        self.ended.truncate(MOST_ENDED);
+        self.write_lock();
+    }
+
+    fn write_lock(&self) {
+        let ours = std::iter::once(&self.worker_id);
+        write_names(&self.lock, &ours.chain(&self.ended).map(String::as_str).collect::<Vec<_>>());
     }
 
     fn move_here(&mut self, folder: &Path) -> io::Result<()> {
@@ -366,7 +396,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// The lock of a folder; `None` while somebody else has it.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join("lock");
-    let file = OpenOptions::new().create(true).read(true).append(true).mode(0o600).open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -374,13 +404,20 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Puts a name into a lock that is ours; whose it was, if anybody's. Where the disk takes no name the old one
-/// may stay, of a worker that is gone in any case.
-fn sign(lock: &mut File, worker_id: &str) -> Option<String> {
-    let mut last = Vec::new();
-    let read = lock.take(LONGEST_NAME).read_to_end(&mut last);
-    let _ = lock.set_len(0).and_then(|()| lock.write_all(worker_id.as_bytes()));
-    String::from_utf8(last).ok().filter(|name| read.is_ok() && !name.is_empty())
+/// The names in a lock that is ours: of its last holder, and of those that it had not forgotten. What a disk may
+/// have made of them goes to Postgres, which takes no NUL and not every letter.
+fn names(lock: &File) -> Vec<String> {
+    let mut bytes = vec![0; MOST_ENDED * LONGEST_NAME];
+    let count = lock.read_at(&mut bytes, 0).unwrap_or(0);
+    let is_name = |line: &&[u8]| (1..LONGEST_NAME).contains(&line.len()) && line.iter().all(u8::is_ascii_graphic);
+    let lines = bytes[..count].split(|byte| *byte == b'\n').filter(is_name);
+    lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+}
+
+/// Where the disk takes no names the old ones stay: of workers that are gone in any case, or that nobody knows.
+fn write_names(lock: &File, names: &[&str]) {
+    let text: String = names.iter().flat_map(|name| [name, "\n"]).collect();
+    let _ = lock.write_all_at(text.as_bytes(), 0).and_then(|()| lock.set_len(text.len() as u64));
 }
 
 #[cfg(test)]

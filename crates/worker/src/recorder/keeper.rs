@@ -38,8 +38,16 @@ pub struct Keeper {
     worker_id: String,
     /// `None` while the directory cannot be used.
     spool: Arc<Mutex<Option<Spool>>>,
-    /// Workers of the same directory that were found dead, for whoever has their leases to end.
-    ended: Arc<Mutex<Vec<String>>>,
+    ended: Arc<Mutex<Ended>>,
+}
+
+/// Workers of the same directory that were found dead.
+#[derive(Debug, Default)]
+struct Ended {
+    /// Their leases are to be ended.
+    waiting: Vec<String>,
+    /// They are; the spool may forget them.
+    done: Vec<String>,
 }
 
 /// When what was done last, by the one task that keeps.
@@ -84,15 +92,21 @@ impl Keeper {
         Self { settings, names, worker_id, spool: Arc::default(), ended: Arc::default() }
     }
 
-    /// Workers of the same directory whose processes have ended and who are not [forgotten](Self::forget). Never
-    /// waits for the disk.
+    /// Workers of the same directory whose processes have ended and about whom nothing is
+    /// [done](Self::done_with) yet. Never waits for the disk.
     pub(crate) fn ended(&self) -> Vec<String> {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ended_ones().waiting.clone()
     }
 
     /// Everything has been done about these.
-    pub(crate) fn forget(&self, ended: &[String]) {
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).retain(|worker| !ended.contains(worker));
+    pub(crate) fn done_with(&self, ended: &[String]) {
+        let mut ones = self.ended_ones();
+        ones.waiting.retain(|worker| !ended.contains(worker));
+        ones.done.extend_from_slice(ended);
+    }
+
+    fn ended_ones(&self) -> MutexGuard<'_, Ended> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn spool(&self) -> MutexGuard<'_, Option<Spool>> {
@@ -153,7 +167,11 @@ impl Keeper {
         if adopt {
             spool.take_over_orphans();
         }
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).extend(spool.take_ended());
+        let done = std::mem::take(&mut self.ended_ones().done);
+        spool.forget(&done);
+        let mut ended = self.ended_ones();
+        ended.waiting = spool.ended().iter().filter(|worker| !ended.done.contains(worker)).cloned().collect();
+        drop(ended);
         let going = intake.begin_spooling();
         let mut result = Ok(());
         if going.is_empty() {

@@ -110,34 +110,63 @@ fn what_a_dead_process_left_is_read_by_the_next_and_what_the_living_have_is_not(
 }
 
 #[test]
-fn the_free_lock_of_a_worker_says_once_that_it_is_dead() {
+fn the_free_lock_of_a_worker_says_that_it_is_dead_until_that_is_forgotten() {
     let directory = TempDir::new().unwrap();
     let none: [&str; 0] = [];
-    let mut first = Spool::open(settings(&directory, 100), "first").unwrap();
-    let second = Spool::open(settings(&directory, 100), "second").unwrap();
-    let mut third = Spool::open(settings(&directory, 100), "a longer name than theirs").unwrap();
+    let open = |name| Spool::open(settings(&directory, 100), name).unwrap();
+    let (mut first, second) = (open("first"), open("second"));
+    let mut third = open("a-longer-name-than-theirs");
     third.take_over_orphans();
-    assert_eq!((first.take_ended(), third.take_ended()), (vec![], vec![]));
+    assert_eq!((first.ended(), third.ended()), (&[][..], &[][..]));
     drop(second);
     third.take_over_orphans();
-    assert_eq!(third.take_ended(), ["second"]);
+    assert_eq!(third.ended(), ["second"]);
     first.take_over_orphans();
-    assert_eq!(first.take_ended(), none);
+    assert_eq!(first.ended(), none, "once is enough");
 
-    // The next one of a folder knows whose it was; after an attempt that failed, it was its own.
+    // The next one of a folder knows whose it was, and of whom that one had not told.
     drop((first, third));
-    let mut fourth = Spool::open(settings(&directory, 100), "fourth").unwrap();
-    assert_eq!(fourth.take_ended(), ["first", "a longer name than theirs"]);
-    drop(fourth);
-    assert_eq!(Spool::open(settings(&directory, 100), "fourth").unwrap().take_ended(), none);
+    assert_eq!(open("fourth").ended(), ["first", "a-longer-name-than-theirs", "second"]);
+    let mut fifth = open("fifth");
+    assert_eq!(fifth.ended(), ["fourth", "first", "a-longer-name-than-theirs", "second"]);
+    fifth.forget(&["first", "nobody", "second"].map(str::to_owned));
+    assert_eq!(fifth.ended(), ["fourth", "a-longer-name-than-theirs"]);
+    drop(fifth);
+    // Nobody takes itself for dead.
+    assert_eq!(open("fifth").ended(), ["fourth", "a-longer-name-than-theirs"]);
+}
 
-    // Older releases leave a lock without a name, and disks anything.
-    for (content, name) in [("", None), ("\u{fffd}", Some("\u{fffd}"))] {
-        std::fs::write(directory.path().join("spool/0/lock"), content).unwrap();
-        assert_eq!(Spool::open(settings(&directory, 100), "w").unwrap().take_ended().pop().as_deref(), name);
-    }
-    std::fs::write(directory.path().join("spool/0/lock"), [0xff; 5_000]).unwrap();
-    assert_eq!(Spool::open(settings(&directory, 100), "w").unwrap().take_ended(), none);
+#[test]
+fn a_lock_that_is_given_up_again_has_not_the_name_of_one_who_lives() {
+    let directory = TempDir::new().unwrap();
+    let mut second = {
+        let _first = Spool::open(settings(&directory, 100), "first").unwrap();
+        Spool::open(settings(&directory, 100), "second").unwrap()
+    };
+    let folder = directory.path().join("spool/0");
+    // May be entered and not read.
+    permit(&folder, 0o300);
+    assert!(Spool::open(settings(&directory, 100), "third").is_err());
+    permit(&folder, 0o700);
+    second.take_over_orphans();
+    assert_eq!(second.ended(), ["first"]);
+}
+
+#[test]
+fn whatever_is_in_a_lock_it_opens() {
+    let directory = TempDir::new().unwrap();
+    drop(Spool::open(settings(&directory, 100), "w").unwrap());
+    let lock = directory.path().join("spool/0/lock");
+    let open = |content: &[u8]| {
+        std::fs::write(&lock, content).unwrap();
+        Spool::open(settings(&directory, 100), "w").unwrap().ended().to_vec()
+    };
+    // Older releases leave one without a name.
+    assert_eq!(open(b""), [""; 0]);
+    assert_eq!(open(b"one\n\ntwo-without-an-end"), ["one", "two-without-an-end"]);
+    assert_eq!(open(b"\xff\n one\nt\0wo\n\xc3\xa9\nthree\r\n"), [""; 0]);
+    assert_eq!(open(&[b'x'; 500_000]), [""; 0]);
+    assert_eq!(open(&b"x\n".repeat(100_000)).len(), MOST_ENDED);
 }
 
 #[test]
@@ -180,7 +209,7 @@ fn permit(folder: &Path, mode: u32) {
         use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
         // Of this thread alone.
         let mut ours = capabilities(None).unwrap();
-        ours.effective.remove(CapabilitySet::DAC_OVERRIDE);
+        ours.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         set_capabilities(None, ours).unwrap();
     }
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
