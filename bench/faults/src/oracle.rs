@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
-use common::Slot;
+use common::{Grid, Slot};
 
 use crate::ground::Ground;
 
@@ -99,9 +99,9 @@ pub(crate) async fn judge(ground: &Ground, until_us: i64) -> anyhow::Result<Figu
         let asked = requests.remove(&target.path).unwrap_or_default();
         let mut asked_for = BTreeSet::new();
         for at in &asked {
-            // Nothing starts an interval late, nor before its slot by the database's time, from which a worker's
-            // may differ by some milliseconds.
-            let slot = target.grid.at_or_after(at + AHEAD_US - target.grid.interval() + 1);
+            let slot = slot_of(target.grid, *at, |slot| {
+                slots.get(&slot).filter(|_| !asked_for.contains(&slot)).and_then(|row| row.started)
+            });
             // A redirect asks again, and rightly.
             figures.asked_twice += usize::from(!asked_for.insert(slot.0) && target.is_healthy);
         }
@@ -127,4 +127,43 @@ pub(crate) async fn judge(ground: &Ground, until_us: i64) -> anyhow::Result<Figu
     lags.sort_by(f64::total_cmp);
     figures.lag_p99_ms = lags.get(lags.len().saturating_sub(1) * 99 / 100).copied().unwrap_or(0.0);
     Ok(figures)
+}
+
+/// The slot that a request at `at_us` was for. `started` says when the check of a slot began that no request was
+/// for yet.
+///
+/// Nothing starts an interval late, nor before its slot by the database's time, from which a worker's may differ by
+/// some milliseconds: just before a slot it may be the one before, and late.
+fn slot_of(grid: Grid, at_us: i64, started: impl FnOnce(i64) -> Option<i64>) -> Slot {
+    let slot = grid.at_or_after(at_us + AHEAD_US - grid.interval() + 1);
+    let before = Slot(slot.0 - grid.interval());
+    let is_late = at_us < slot.0 && started(before.0).is_some_and(|started| (at_us - started).abs() <= AHEAD_US);
+    if is_late { before } else { slot }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::Interval;
+
+    use super::*;
+
+    #[test]
+    fn a_request_just_before_a_slot_is_for_the_one_before_where_that_began_then() -> anyhow::Result<()> {
+        let interval = Interval::new(Duration::from_secs(1)).context("an interval")?;
+        let grid = Grid::new("a", interval);
+        let first = grid.at_or_after(1_000_000_000_000).0;
+        let second = first + 1_000_000;
+        let nobody = |_| None;
+        assert_eq!(slot_of(grid, first + 3_000, nobody).0, first);
+        assert_eq!(slot_of(grid, second - 60_000, nobody).0, first);
+        // By a clock that is ahead.
+        assert_eq!(slot_of(grid, second - 20_000, nobody).0, second);
+        let began = |at: i64| move |slot: i64| (slot == first).then_some(at);
+        assert_eq!(slot_of(grid, second - 20_000, began(second - 21_000)).0, first);
+        assert_eq!(slot_of(grid, second - 20_000, began(first + 1_000)).0, second);
+        assert_eq!(slot_of(grid, second, began(second)).0, second);
+        Ok(())
+    }
 }

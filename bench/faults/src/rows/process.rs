@@ -69,8 +69,7 @@ pub(super) async fn several(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut outcome = end(&mut ground, last, None).await?;
     let (blind, twice) = (outcome.figures.blind_s, outcome.figures.asked_twice);
     outcome.within("BLIND s", blind, LEASE_S + INTERVAL_S);
-    // Shards change hands when one dies, is stopped, wakes, comes or ends.
-    outcome.within("asked twice", twice as f64, (4 * handovers + 4) as f64);
+    outcome.within("asked twice", twice as f64, f64::from(2 * handovers));
     outcome.note = format!(
         "Five workers, each with a directory of its own, as on five machines: {handovers} killed, {handovers} stopped for 7 s and waked."
     );
