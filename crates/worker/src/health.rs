@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use actix_web::dev::Server;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use store::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::recorder::Intake;
 use crate::reload::InUse;
@@ -41,6 +42,8 @@ pub struct Health {
     pub intake: Arc<Intake>,
     /// Whose use `/metrics` tells.
     pub pool: PgPool,
+    /// The worker begins nothing any more, and ends when what is under way is done.
+    pub stop: CancellationToken,
 }
 
 /// Binds the server, which answers once it is awaited, and says where it listens.
@@ -70,6 +73,9 @@ async fn ready(health: web::Data<Health>) -> HttpResponse {
         let body = format!("{why}; {waiting}");
         HttpResponse::ServiceUnavailable().insert_header(("retry-after", "1")).body(body)
     };
+    if health.stop.is_cancelled() {
+        return refused("stopping");
+    }
     if !health.ready.get() {
         return refused("waiting for postgres");
     }

@@ -60,6 +60,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
                 stats: Arc::clone(&stats),
                 intake: Arc::clone(&intake),
                 pool: pool.clone(),
+                stop: stop.clone(),
             };
             let (bound, server) = health::serve(address, health).map_err(|error| {
                 SettingsError::one(format!("WORKER_ADDR (--worker-addr): cannot listen on {address}: {error}"))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Cause, Check, Outcome, Slot, TargetId};
 use store::pool::{self, PoolSettings};
+use tokio_util::sync::CancellationToken;
 use worker::health::{self, Health, Ready};
 use worker::recorder::Intake;
 use worker::reload::InUse;
@@ -26,6 +27,7 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         stats: Arc::new(Stats::default()),
         intake: Arc::new(Intake::new(10)),
         pool: pool::lazy("postgres://nobody@127.0.0.1:1/none", &PoolSettings::WORKER).unwrap(),
+        stop: CancellationToken::new(),
     };
     let (address, server) = health::serve("127.0.0.1:0".parse().unwrap(), health.clone()).unwrap();
     let handle = server.handle();
@@ -100,6 +102,13 @@ async fn a_worker_tells_whether_it_is_ready_and_how_it_does() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     assert_eq!((stats.missed(), stats.unknown(), stats.in_flight()), (7, 0, 2));
+
+    // It ends later, and says so at once.
+    stats.flushed(Duration::from_millis(4));
+    health.stop.cancel();
+    let expected = "stopping; 1 results wait in memory, 0 on disk, which cannot be used\n";
+    assert_eq!(get(&base, "/readyz").await, (503, expected.to_owned()));
+    assert_eq!(get(&base, "/healthz").await.0, 200);
     handle.stop(false).await;
     served.await.unwrap().unwrap();
 }

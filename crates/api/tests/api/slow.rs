@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::stream::{declared, good, stored};
 use crate::support::{NOON_US, TOKEN, TestApi, check, store};
 
 /// Every deadline for heads and idle connections, and some for a busy machine.
@@ -118,4 +119,42 @@ async fn a_body_that_dribbles_is_given_up_after_its_deadline() {
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(begun.elapsed() >= Duration::from_secs(9), "{:?}", begun.elapsed());
     api.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_a_stop_comes_is_answered_and_nothing_new_begins() {
+    let (db, api) = declared().await;
+    let line = format!("{}\n", good());
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\nexpect: 100-continue\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        line.len()
+    );
+    let address = api.base.trim_start_matches("http://").to_owned();
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        let mut stream = connect(&api).await;
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut asked_for_more = [0; 25];
+        stream.read_exact(&mut asked_for_more).await.unwrap();
+        assert_eq!(&asked_for_more, b"HTTP/1.1 100 Continue\r\n\r\n");
+        streams.push(stream);
+    }
+    let stopping = tokio::spawn(api.stop());
+    // From now on nobody is let in.
+    let begun = Instant::now();
+    while TcpStream::connect(&address).await.is_ok() {
+        assert!(begun.elapsed() < PATIENCE, "it still listens");
+        sleep(Duration::from_millis(10)).await;
+    }
+    for stream in &mut streams {
+        stream.write_all(line.as_bytes()).await.unwrap();
+    }
+    for mut stream in streams {
+        let mut answer = String::new();
+        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 207"), "{answer}");
+    }
+    stopping.await.unwrap();
+    assert_eq!(stored(&db).await, 10);
 }
