@@ -47,9 +47,12 @@ pub(crate) struct Regular {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) times: Vec<Duration>,
-    /// Answers other than 200, and none.
+    /// Answers other than 200, and none; see [`REFUSED`].
     pub(crate) errors: Vec<String>,
 }
+
+/// How a 503 ends that says when to come again.
+pub(crate) const REFUSED: &str = ": 503 and later";
 
 impl Regular {
     /// Asks each of these in turn, with a pause between.
@@ -64,6 +67,11 @@ impl Regular {
                     let mut heard = note.lock().unwrap_or_else(PoisonError::into_inner);
                     match answer {
                         Ok(answer) if answer.status == 200 => heard.times.push(answer.took),
+                        Ok(Answer { status: 503, text, .. })
+                            if text.to_ascii_lowercase().contains("\r\nretry-after: ") =>
+                        {
+                            heard.errors.push(format!("{path}{REFUSED}"));
+                        }
                         Ok(answer) => heard.errors.push(format!("{path}: {}", answer.status)),
                         Err(error) => heard.errors.push(format!("{path}: {error}")),
                     }

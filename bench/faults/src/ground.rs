@@ -225,6 +225,11 @@ impl Ground {
 
     /// Starts this program again as an api, and waits until it is ready at the port.
     pub(crate) async fn api(&mut self, url: &str) -> anyhow::Result<(Running, u16)> {
+        self.wrapped_api(url, &[]).await
+    }
+
+    /// The same by way of another program, which gets it as its arguments.
+    pub(crate) async fn wrapped_api(&mut self, url: &str, wrapper: &[&str]) -> anyhow::Result<(Running, u16)> {
         let port = free_port()?;
         let environment = [
             ("API_ADDR".to_owned(), format!("127.0.0.1:{port}")),
@@ -232,7 +237,7 @@ impl Ground {
             // One address asks for all.
             ("RATE_LIMIT".to_owned(), "0".to_owned()),
         ];
-        let api = self.process("api", url, &[], &environment)?;
+        let api = self.process("api", url, wrapper, &environment)?;
         let deadline = Instant::now() + Duration::from_secs(30);
         while !ask(port, "/readyz").await.is_ok_and(|answer| answer.status == 200) {
             if Instant::now() > deadline {

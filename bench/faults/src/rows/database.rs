@@ -7,17 +7,21 @@ use rustix::process::Signal;
 use sqlx::{Connection, PgConnection};
 
 use super::{Play, end};
-use crate::ask::ask;
+use crate::ask::{REFUSED, Regular, ask};
 use crate::ground::{Ground, healthy, now_us};
 use crate::running::Running;
 use crate::table::Outcome;
 use crate::wire::Wire;
 
+const PATHS: &[&str] = &["/api/v1/overview", "/status?limit=10", "/api/v1/targets"];
+
 pub(super) async fn restarts(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let mut ground = Ground::new(play.cluster, &[healthy(play.pick(200, 50))]).await?;
     let url = play.cluster.url(&ground.database)?;
+    let (_api, port) = ground.api(&url).await?;
     let worker = ground.worker(&url)?;
     ground.rounds(2, &worker).await?;
+    let people = Regular::start(port, PATHS, Duration::from_millis(5));
     let times = play.pick(20, 2);
     let mut longest = Duration::ZERO;
     for number in 0..times {
@@ -30,12 +34,24 @@ pub(super) async fn restarts(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
         let over_us = now_us();
         longest = longest.max(ground.stored_since(over_us, Duration::from_secs(30)).await?);
     }
+    let heard = people.take();
+    drop(people);
     let mut outcome = end(&mut ground, worker, Some(longest)).await?;
     outcome.recovers_within(5.0);
+    let refused = heard.errors.iter().filter(|error| error.ends_with(REFUSED)).count();
+    let others: Vec<_> = heard.errors.iter().filter(|error| !error.ends_with(REFUSED)).take(3).collect();
+    outcome.must(&format!("the api answers 200, or 503 and when to come again, and not {others:?}"), others.is_empty());
+    outcome.must(
+        "the api refuses while Postgres is away, and answers when it is not",
+        refused > 0 && heard.answered() > 0,
+    );
     let (untold, blind) = (outcome.figures.untold, outcome.figures.blind_s);
     outcome.must("every answer is told", untold == 0);
     outcome.within("BLIND s", blind, 1.0);
-    outcome.note = format!("{times} restarts.");
+    outcome.note = format!(
+        "{times} restarts. Of {} questions to the api {refused} were answered with 503 and Retry-After, all others with 200.",
+        heard.answered() + heard.errors.len()
+    );
     Ok(outcome)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::{Play, end, not_here};
+use crate::ask::Regular;
 use crate::ground::{Ground, Watched, healthy};
 use crate::table::Outcome;
 
@@ -50,16 +51,25 @@ pub(super) async fn descriptors(play: &mut Play<'_>) -> anyhow::Result<Outcome> 
     let hanging = Watched { path: "/hang", count: 5_000, is_healthy: false, ..healthy(0) };
     let mut ground = Ground::new(play.cluster, &[healthy(20), hanging]).await?;
     let url = play.cluster.url(&ground.database)?;
-    let worker =
-        ground.wrapped_worker(&url, &["prlimit", "--nofile=256:256"]).map_err(|_| not_here("there is no prlimit"))?;
+    let few = ["prlimit", "--nofile=256:256"];
+    let worker = ground.wrapped_worker(&url, &few).map_err(|_| not_here("there is no prlimit"))?;
+    let (_api, port) = ground.wrapped_api(&url, &few).await?;
     ground.rounds(4, &worker).await?;
+    let people = Regular::start(port, &["/api/v1/overview", "/status?limit=10"], Duration::from_millis(20));
     let before = worker.busy();
     ground.pass(Duration::from_secs(15), &[&worker]).await;
+    let heard = people.take();
+    drop(people);
     let busy = (worker.busy() - before).as_secs_f64() / 15.0;
     let says = worker.log().contains("descriptors");
     let mut outcome = end(&mut ground, worker, None).await?;
     outcome.must("the log says how few probes that allows", says);
     outcome.within("processor, %", busy * 100.0, 50.0);
-    outcome.note = format!("5,000 targets hang; {:.0} % of a processor.", busy * 100.0);
+    outcome.must(&format!("the api answers, and not {:?}", heard.errors.first()), heard.errors.is_empty());
+    outcome.note = format!(
+        "5,000 targets hang; {:.0} % of a processor. {} questions to an api with as few were answered.",
+        busy * 100.0,
+        heard.answered()
+    );
     Ok(outcome)
 }

@@ -3,9 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context;
+use demo::faults::Switch;
+
 use super::{Play, end};
+use crate::ask::ask;
 use crate::ground::{Ground, Watched, healthy};
 use crate::table::Outcome;
+
+/// So many hostile targets of each kind: two hundred at once.
+const EACH: usize = 17;
 
 fn hostile_kind(path: &str, count: usize) -> Watched<'_> {
     Watched { path, is_healthy: false, ..healthy(count) }
@@ -13,7 +20,7 @@ fn hostile_kind(path: &str, count: usize) -> Watched<'_> {
 
 pub(super) async fn hang(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     let hanging = Watched {
-        path: "/hang",
+        path: "/switch",
         count: 2_000,
         interval: Duration::from_secs(5),
         timeout: Duration::from_secs(2),
@@ -21,14 +28,36 @@ pub(super) async fn hang(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     };
     let mut ground = Ground::new(play.cluster, &[healthy(100), hanging]).await?;
     let url = play.cluster.url(&ground.database)?;
-    let worker = ground.worker(&url)?;
+    let (worker, port) = ground.telling_worker(&url)?;
+    // All of them were asked once, and answered.
     ground.rounds(5, &worker).await?;
-    ground.pass(Duration::from_secs(30), &[&worker]).await;
+    ground.pass(Duration::from_secs(6), &[&worker]).await;
+    let before_kib = worker.resident_kib();
+    ground.server.set_switch(Switch::Hang);
+    let (mut most, mut most_kib) = (0, 0);
+    for _ in 0..30 {
+        ground.pass(Duration::from_secs(1), &[&worker]).await;
+        most = most.max(in_flight(port).await?);
+        most_kib = most_kib.max(worker.resident_kib());
+    }
     let mut outcome = end(&mut ground, worker, None).await?;
     let lag = outcome.figures.lag_p99_ms;
     outcome.within("lag p99 ms", lag, 1_000.0);
-    outcome.note = "100 healthy targets beside them, on the same server.".to_owned();
+    let each_kib = most_kib.saturating_sub(before_kib) as f64 / most.max(1) as f64;
+    outcome.within("memory for each under way, KiB", each_kib, 40.0);
+    outcome.must("hundreds are under way at once", most >= 200);
+    outcome.note = format!(
+        "100 healthy targets beside them, on the same server. At most {most} under way at once, {each_kib:.1} KiB for each more than \
+         while all answered."
+    );
     Ok(outcome)
+}
+
+/// Probes under way, as the worker at this port says.
+async fn in_flight(port: u16) -> anyhow::Result<u64> {
+    let metrics = ask(port, "/metrics").await?.text;
+    let number = metrics.lines().find_map(|line| line.strip_prefix("lookout_probes_in_flight "));
+    number.context("no number of probes under way")?.trim().parse().context("a number")
 }
 
 pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
@@ -47,7 +76,7 @@ pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
         "/garbage",
     ];
     let mut watched = vec![healthy(20)];
-    watched.extend(kinds.map(|kind| hostile_kind(kind, 4)));
+    watched.extend(kinds.map(|kind| hostile_kind(kind, EACH)));
     let mut ground = Ground::new(play.cluster, &watched).await?;
     let url = play.cluster.url(&ground.database)?;
     let worker = ground.worker(&url)?;
@@ -72,7 +101,7 @@ pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     outcome.within("the longest hostile probe, ms", ms(longest_us), 950.0);
     outcome.within("the latest start of a healthy one, ms", ms(lag_us), 250.0);
     outcome.note = format!(
-        "{} kinds, four of each every second, beside 20 healthy targets. The longest of the hostile probes, of 900 ms each, \
+        "{} kinds, {EACH} of each every second, beside 20 healthy targets. The longest of the hostile probes, of 900 ms each, \
          took {:.0} ms, and a healthy target was asked {:.0} ms late at most. Of {all} hostile probes {unknown} were unknown; \
          the thread stood still for more than a second {apart} times.",
         kinds.len(),
