@@ -48,7 +48,9 @@ pub async fn report(connection: &mut PgConnection, report: &Report) -> Result<()
              unknown = excluded.unknown, in_flight = excluded.in_flight, queue_depth = excluded.queue_depth,
              config_digest = excluded.config_digest, config_error = excluded.config_error,
              spool_depth = excluded.spool_depth, spool_usable = excluded.spool_usable,
-             offline_since = excluded.offline_since",
+             offline_since = excluded.offline_since,
+             -- Whoever reports is not dead, whatever was made of its lock.
+             stopped_at = case when worker.crashed then null else worker.stopped_at end, crashed = false",
         report.worker_id,
         report.started_at,
         env!("CARGO_PKG_VERSION"),
@@ -88,7 +90,9 @@ pub async fn running(connection: &mut PgConnection) -> Result<i64, StoreError> {
 /// Whatever Postgres reports.
 pub async fn stopped(connection: &mut PgConnection, worker_id: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "update worker set stopped_at = clock_timestamp(), in_flight = 0, queue_depth = 0, spool_depth = 0 where worker_id = $1",
+        "update worker
+         set stopped_at = clock_timestamp(), crashed = false, in_flight = 0, queue_depth = 0, spool_depth = 0
+         where worker_id = $1",
         worker_id
     )
     .execute(connection)

@@ -279,7 +279,9 @@ impl Spool {
 
     fn add_ended(&mut self, ended: Vec<String>) {
         // Never ourselves.
-        self.ended.extend(ended.into_iter().filter(|worker| *worker != self.worker_id));
+        let new = |worker: &String| *worker != self.worker_id && !self.ended.contains(worker);
+        let new: Vec<_> = ended.into_iter().filter(new).collect();
+        self.ended.splice(0..0, new);
         self.ended.truncate(MOST_ENDED);
         self.write_lock();
     }

@@ -126,9 +126,9 @@ fn the_free_lock_of_a_worker_says_that_it_is_dead_until_that_is_forgotten() {
 
     // The next one of a folder knows whose it was, and of whom that one had not told.
     drop((first, third));
-    assert_eq!(open("fourth").ended(), ["first", "a-longer-name-than-theirs", "second"]);
+    assert_eq!(open("fourth").ended(), ["a-longer-name-than-theirs", "second", "first"]);
     let mut fifth = open("fifth");
-    assert_eq!(fifth.ended(), ["fourth", "first", "a-longer-name-than-theirs", "second"]);
+    assert_eq!(fifth.ended(), ["fourth", "a-longer-name-than-theirs", "second", "first"]);
     fifth.forget(&["first", "nobody", "second"].map(str::to_owned));
     assert_eq!(fifth.ended(), ["fourth", "a-longer-name-than-theirs"]);
     drop(fifth);
