@@ -255,6 +255,35 @@ pub async fn newest(
         .collect()
 }
 
+/// Those of these targets whose slot, named beside it, has a row, whatever its outcome.
+///
+/// # Errors
+/// Whatever Postgres reports.
+pub async fn recorded(
+    connection: &mut PgConnection,
+    slots: &[(TargetId, DateTime<Utc>)],
+) -> Result<Vec<TargetId>, StoreError> {
+    let (Some(from), Some(until)) = (slots.iter().map(|slot| slot.1).min(), slots.iter().map(|slot| slot.1).max())
+    else {
+        return Ok(Vec::new());
+    };
+    let (targets, times): (Vec<i32>, Vec<_>) = slots.iter().map(|(target, slot_at)| (target.0, *slot_at)).unzip();
+    // Index: check_result_pkey, once for each.
+    Ok(sqlx::query_scalar!(
+        r#"select wanted.target_id as "target_id!: TargetId"
+           from unnest($1::int4[], $2::timestamptz[]) as wanted (target_id, slot_at)
+           where exists (select from check_result c
+                         where c.target_id = wanted.target_id and c.slot_at = wanted.slot_at
+                           and c.slot_at between $3 and $4)"#,
+        &targets,
+        &times,
+        from,
+        until,
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
 /// The slots in `[from, until)` of these targets that have a row, whatever its outcome.
 ///
 /// # Errors

@@ -339,6 +339,9 @@ impl Reader {
             checks::recorded_slots(&mut self.connection, &some, from, now).await.unwrap();
             self.judge("slots that have a row");
         }
+        let slots: Vec<_> = (1..=TARGETS).map(|n| (TargetId(n), now - TimeDelta::seconds(i64::from(n % 60)))).collect();
+        checks::recorded(&mut self.connection, &slots).await.unwrap();
+        self.judge("which of some slots have a row");
         // The second time the rows are there, the third time they are replaced.
         for (count, outcome) in [(300, Outcome::Missed), (300, Outcome::Missed), (300, Outcome::Up)] {
             let checks: Vec<_> = (0..count)

@@ -16,7 +16,7 @@ use store::leases::Taken;
 use store::{PgConnection, StoreError, checks};
 use tracing::info;
 
-use crate::plan::MAX_MISSED_ROWS;
+use crate::plan::{First, MAX_MISSED_ROWS};
 use crate::recorder::Intake;
 use crate::spool::KeyHash;
 use crate::stats::Stats;
@@ -71,7 +71,7 @@ pub fn spans(targets: &[Due], (first_us, last_us): (i64, i64)) -> Vec<Span> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Takeover {
     /// Where to begin.
-    pub first: BTreeMap<TargetId, Slot>,
+    pub first: BTreeMap<TargetId, First>,
     /// To be looked at now.
     pub now: Vec<Span>,
     /// To be looked at when the last holder must be done.
@@ -96,13 +96,14 @@ pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
     let mut takeover = Takeover::default();
     for target in targets {
         let Some(lease) = by_shard.get(&target.shard) else { continue };
-        let complete_us = lease.complete_until.map_or(target.since_us, |until| until.timestamp_micros());
+        // What is ahead of us, nobody can have watched.
+        let complete_us = lease.complete_until.map_or(target.since_us, |until| until.timestamp_micros().min(now_us));
         let from_us = complete_us.max(target.since_us);
         let ours_us = lease.released_at.map_or(from_us, |released| released.timestamp_micros().max(from_us));
         // Later than an interval after its slot nothing starts.
         let youngest_lost_us = now_us - target.grid.interval();
         let first = target.grid.at_or_after(ours_us.max(youngest_lost_us + 1));
-        takeover.first.insert(target.target_id, first);
+        takeover.first.insert(target.target_id, First { grid: target.grid, slot: first });
         if target.grid.at_or_after(ours_us) < first {
             takeover.now.push(Span { target: *target, from_us: ours_us, until_us: first.0 });
         }
@@ -121,22 +122,17 @@ pub fn plan(targets: &[Due], taken: &[&Taken], now_us: i64) -> Takeover {
 /// Whatever Postgres reports; nothing is changed then.
 pub async fn skip_recorded(
     connection: &mut PgConnection,
-    first: &mut BTreeMap<TargetId, Slot>,
-    targets: &[Due],
+    first: &mut BTreeMap<TargetId, First>,
     now_us: i64,
 ) -> Result<(), StoreError> {
-    let due: BTreeMap<_, _> =
-        first.iter().filter(|(_, slot)| slot.0 <= now_us).map(|(id, slot)| (*id, slot.0)).collect();
-    let Some(from_us) = due.values().min().copied() else { return Ok(()) };
-    let ids: Vec<_> = due.into_keys().collect();
-    let until = micros_to_utc(now_us.saturating_add(1));
-    let recorded = checks::recorded_slots(connection, &ids, micros_to_utc(from_us), until).await?;
-    let recorded: BTreeSet<_> = recorded.into_iter().map(|(id, slot_at)| (id, slot_at.timestamp_micros())).collect();
-    for target in targets {
-        if let Some(slot) = first.get_mut(&target.target_id)
-            && recorded.contains(&(target.target_id, slot.0))
-        {
-            *slot = target.grid.next(*slot);
+    let due: Vec<_> = first.iter().filter(|(_, first)| first.slot.0 <= now_us).collect();
+    let due: Vec<_> = due.into_iter().map(|(id, first)| (*id, micros_to_utc(first.slot.0))).collect();
+    if due.is_empty() {
+        return Ok(());
+    }
+    for id in checks::recorded(connection, &due).await? {
+        if let Some(first) = first.get_mut(&id) {
+            first.slot = first.grid.next(first.slot);
         }
     }
     Ok(())
@@ -256,7 +252,7 @@ mod tests {
         let added_us = grid.at_or_after(8_000_000).0 - 1;
         let targets = [Due { since_us: added_us, ..target("a") }];
         let at_once = plan(&targets, &[&taken(None, None)], added_us + 500_000);
-        assert_eq!((at_once.first[&TargetId(1)].0, at_once.now), (added_us + 1, vec![]));
+        assert_eq!((at_once.first[&TargetId(1)].slot.0, at_once.now), (added_us + 1, vec![]));
         let late = plan(&targets, &[&taken(None, None)], added_us + 1_500_000);
         assert_eq!(late.now, [Span { target: targets[0], from_us: added_us, until_us: added_us + 1_000_001 }]);
     }
@@ -265,16 +261,24 @@ mod tests {
     fn after_a_crash_the_youngest_slot_is_probed_late_and_older_ones_are_lost() {
         let grid = target("a").grid;
         let takeover = plan(&[target("a")], &[&taken(Some(1_000_000), None)], 9_500_000);
-        let first = takeover.first[&TargetId(1)];
+        let first = takeover.first[&TargetId(1)].slot;
         assert!(grid.contains(first) && first.0 > 8_500_000 && first.0 <= 9_500_000, "{first:?}");
         assert_eq!(takeover.now, [Span { target: target("a"), from_us: 1_000_000, until_us: first.0 }]);
         assert_eq!(takeover.later, []);
     }
 
     #[test]
+    fn nothing_counts_as_done_that_is_ahead() {
+        let grid = target("a").grid;
+        let takeover = plan(&[target("a")], &[&taken(Some(3_600_000_000), None)], 9_500_000);
+        assert_eq!(takeover.first[&TargetId(1)].slot, grid.at_or_after(9_500_000));
+        assert_eq!((takeover.now, takeover.later), (vec![], vec![]));
+    }
+
+    #[test]
     fn after_a_hand_over_nothing_is_lost_and_the_last_holder_gets_time_to_finish() {
         let takeover = plan(&[target("a")], &[&taken(Some(5_000_000), Some(9_000_000))], 9_100_000);
-        assert_eq!(takeover.first[&TargetId(1)], target("a").grid.at_or_after(9_000_000));
+        assert_eq!(takeover.first[&TargetId(1)].slot, target("a").grid.at_or_after(9_000_000));
         assert_eq!(takeover.now, []);
         assert_eq!(takeover.later, [Span { target: target("a"), from_us: 5_000_000, until_us: 9_000_000 }]);
         assert_eq!(takeover.patience, Duration::from_secs(3));

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use common::target::micros_to_utc;
-use common::{SHARDS, Shard, Slot, TargetId};
+use common::{SHARDS, Shard, TargetId};
 use store::leases::{self, LEASE, Taken};
 use store::{PgConnection, PgPool, StoreError, workers};
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::backfill::{self, Due, Span};
-use crate::plan::Tenure;
+use crate::plan::{First, Tenure};
 use crate::recorder::Keeper;
 use crate::shared::Shared;
 use crate::spool::Names;
@@ -121,7 +121,7 @@ pub(crate) struct State {
     pub(crate) leaving: Vec<Shard>,
     leaving_round: u64,
     /// Where targets begin that the schedule may not know of yet.
-    first: BTreeMap<TargetId, Slot>,
+    first: BTreeMap<TargetId, First>,
     /// Slots that the last holders of our shards may still be writing.
     unsettled: Vec<(Instant, Vec<Span>)>,
     /// Workers there were in the last round.
@@ -225,9 +225,8 @@ impl Leases {
         // A lease that ran out and that nobody else had since is still open with us.
         let is_new = |lease: &&Taken| known_epoch(&next, lease) != Some(lease.epoch - 1);
         let new: Vec<&Taken> = taken.iter().filter(is_new).collect();
-        let targets = self.targets.get();
-        let mut takeover = backfill::plan(&targets, &new, now_us);
-        backfill::skip_recorded(&mut connection, &mut takeover.first, &targets, now_us).await?;
+        let mut takeover = backfill::plan(&self.targets.get(), &new, now_us);
+        backfill::skip_recorded(&mut connection, &mut takeover.first, now_us).await?;
         backfill::account(&mut connection, &takeover.now, intake, stats).await?;
         if let Some(suspect) = intake.suspected() {
             let ours: Vec<Due> =

@@ -185,6 +185,21 @@ fn the_next_worker_of_a_directory_begins_at_once_where_the_dead_one_ended() {
 }
 
 #[test]
+fn a_target_that_turns_faster_just_when_its_shard_is_taken_is_asked_by_its_new_grid() {
+    let database = Database::new();
+    in_virtual_time(async {
+        let mut world = World::new(&database, &due_every(3_600)).await;
+        world.act(Action::Start).await;
+        // The leases have named a first slot, which is some time in the next hour.
+        world.run(2).await;
+        let before = world.starts_of("w0");
+        world.turn_faster(0, 0).await;
+        world.run(30).await;
+        assert!(world.starts_of("w0") >= before + 2, "{} {before}", world.starts_of("w0"));
+    });
+}
+
+#[test]
 fn every_due_slot_ends_as_one_outcome_or_in_a_gap_whatever_becomes_of_the_workers() {
     let database = Database::new();
     let (verdicts, lost, in_gaps) = (Cell::new(0), Cell::new(0), Cell::new(0));

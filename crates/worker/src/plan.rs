@@ -15,10 +15,13 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use common::{Grid, Shard, Slot, TargetId};
 
-pub use messages::{Ended, Step, Tenure, Turnover};
+pub use messages::{Ended, First, Step, Tenure, Turnover};
 
 /// Longer stretches of missed slots become one gap.
 pub const MAX_MISSED_ROWS: i64 = 60;
+
+/// A target that began longer ago is known to the leases, microseconds.
+const JUST_NOW_US: i64 = 60_000_000;
 
 /// How many probes may be under way.
 ///
@@ -66,6 +69,8 @@ struct Target {
     in_flight: usize,
     /// No longer in the list. Its index is free once no probe of it is under way.
     gone: bool,
+    /// Due from then on, of one that begins while its shard is not held: by whoever takes it.
+    begins_us: Option<i64>,
 }
 
 /// Usual ones, new ones, slow ones: in this order they get a place that is free.
@@ -150,6 +155,7 @@ impl Plan {
             queued: false,
             in_flight: 0,
             gone: false,
+            begins_us: None,
         };
         match self.free.pop() {
             Some(index) => {
@@ -200,7 +206,9 @@ impl Plan {
         });
         for (index, from_us) in begun {
             let target = &mut self.targets[*index];
-            if self.held[target.shard.0 as usize] && !target.scheduled {
+            if !self.held[target.shard.0 as usize] {
+                target.begins_us = Some(*from_us);
+            } else if !target.scheduled {
                 target.scheduled = true;
                 due.push(Reverse((target.grid.at_or_after(*from_us).0, *index)));
             }
@@ -275,8 +283,10 @@ impl Plan {
             if held[shard] {
                 if !target.scheduled {
                     target.scheduled = true;
-                    let first =
-                        tenure.first.get(&target.id).copied().unwrap_or_else(|| target.grid.at_or_after(now_us));
+                    // Leases that do not know of it, or not of its grid, are older than the change that it came with.
+                    let begins_us = target.begins_us.take().filter(|begins_us| now_us - begins_us < JUST_NOW_US);
+                    let first = tenure.first.get(&target.id).and_then(|first| first.on(target.grid));
+                    let first = first.unwrap_or_else(|| target.grid.at_or_after(begins_us.unwrap_or(now_us)));
                     self.due.push(Reverse((first.0, index)));
                 }
                 continue;

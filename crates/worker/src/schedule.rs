@@ -166,8 +166,9 @@ impl<P: Probe> Schedule<P> {
                 }
                 _ => {
                     turnover.gone.extend(before.map(|before| (before, None)));
-                    // A shard that was just taken begins where its leases say.
-                    let from_us = first.get(&id).map_or(since_us, |slot| slot.0.max(since_us));
+                    // A shard that was just taken begins where its leases say, unless they mean another grid.
+                    let first = first.get(&id).and_then(|first| first.on(grid));
+                    let from_us = first.map_or(since_us, |slot| slot.0.max(since_us));
                     turnover.begun.push((index, from_us));
                 }
             }

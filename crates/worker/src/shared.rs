@@ -48,13 +48,11 @@ impl Shared {
         if self.adopted_round.load(Ordering::Acquire) < round {
             return None;
         }
+        let now_us = self.clock.now_us();
         let changing = self.changing_us.load(Ordering::Acquire);
         let in_plan = self.oldest_open_us.load(Ordering::Acquire).min(changing);
         let in_intake = self.intake.oldest_us().unwrap_or(i64::MAX);
-        match in_plan.min(in_intake) {
-            // Nothing is due, ever: no target is on our shards.
-            i64::MAX => Some(self.clock.now_us()),
-            oldest => Some(oldest),
-        }
+        // No further: until the next slot is due there may be other targets, with other slots.
+        Some(in_plan.min(in_intake).min(now_us))
     }
 }

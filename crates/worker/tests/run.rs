@@ -107,6 +107,29 @@ async fn a_failed_assertion_is_stored_with_what_was_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn targets_that_come_or_turn_faster_while_no_worker_runs_are_watched_at_once() {
+    let db = TestDb::new().await;
+    let server = FaultServer::start_on_thread().unwrap();
+    let hourly =
+        |path| TargetSpec { interval: Interval::new(Duration::from_secs(3_600)).unwrap(), ..target(&server, path) };
+    let worker = Running::start(&db.url, vec![hourly("/ok?t=1")]);
+    let shards = "select count(*) from shard_lease where complete_until is not null";
+    // Nothing is open but the slot of some time in the next hour.
+    eventually("it says how far it is", async || {
+        sqlx::query_scalar::<_, i64>(shards).fetch_one(&db.pool).await.unwrap() == 256
+    })
+    .await;
+    worker.stop().await.unwrap();
+    let worker = Running::start(&db.url, vec![target(&server, "/ok?t=1"), target(&server, "/ok?t=2")]);
+    eventually("both are asked every second", async || {
+        server.log().iter().filter(|request| request.target.ends_with("t=1")).count() >= 3
+            && server.log().iter().filter(|request| request.target.ends_with("t=2")).count() >= 3
+    })
+    .await;
+    worker.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_reports_whether_its_results_can_go_to_disk() {
     let db = TestDb::new().await;
     let server = FaultServer::start_on_thread().unwrap();

@@ -13,12 +13,12 @@ use rand::{Rng, SeedableRng};
 use sqlx::PgPool;
 use store::{batches, checks, rollups, targets};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, advance};
 
 use super::database::{BEGIN_US, Database};
 use super::expected::Expected;
-use super::scenario::{Action, Scenario, spec};
+use super::scenario::{Action, Scenario, TargetPlan, spec};
 use super::worker::{Oracle, TICK, Worker, polled};
 use crate::backfill::Due;
 use crate::clock::Clock;
@@ -318,6 +318,16 @@ impl World {
             }
         }
         panic!("not accounted for in 40 s: {wanted} {:?}", self.complete_until().await);
+    }
+
+    /// A worker's schedule hears that a target is to be asked every second from now on.
+    pub(super) async fn turn_faster(&mut self, worker: usize, target: usize) {
+        let plan = TargetPlan { key: self.specs[target].key.clone(), interval_ms: 1_000, timeout_ms: 100, host: 0 };
+        let since_us = self.clock.now_us();
+        let (done, told) = oneshot::channel();
+        let set = vec![(self.due[target].target_id, spec(target, &plan), since_us)];
+        self.workers[worker].schedule.change(Change { removed: Vec::new(), set, done });
+        told.await.unwrap();
     }
 
     /// Whether nothing of a worker waits to be written.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::{Shard, Slot, TargetId};
+use common::{Grid, Shard, Slot, TargetId};
 
 /// Which shards to probe, and where to begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,8 +11,24 @@ pub struct Tenure {
     pub shards: Vec<Shard>,
     /// Shards about to be handed over: no new slot of theirs is ours.
     pub leaving: Vec<Shard>,
-    /// The first slot of targets whose shard is new and had a holder before.
-    pub first: BTreeMap<TargetId, Slot>,
+    /// Where targets begin whose shard is new.
+    pub first: BTreeMap<TargetId, First>,
+}
+
+/// The first slot of a target that is ours, and the grid that it is of: the target may have another one by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct First {
+    /// The grid.
+    pub grid: Grid,
+    /// One of its slots.
+    pub slot: Slot,
+}
+
+impl First {
+    /// The slot, if the target still has that grid.
+    pub fn on(&self, grid: Grid) -> Option<Slot> {
+        (self.grid == grid).then_some(self.slot)
+    }
 }
 
 /// What the plan says to do.

@@ -189,9 +189,31 @@ fn a_new_shard_begins_where_the_tenure_says() {
     let mut plan = Plan::new(Limits::for_total(10));
     add(&mut plan, "a", every(1, "a"), "h");
     let late = every(1, "a").at_or_after(4_000_000);
-    let tenure = Tenure { first: BTreeMap::from([(TargetId(0), late)]), ..all_shards() };
+    let first = First { grid: every(1, "a"), slot: late };
+    let tenure = Tenure { first: BTreeMap::from([(TargetId(0), first)]), ..all_shards() };
     plan.hold(&tenure, 4_900_000);
     assert_eq!(advance(&mut plan, 4_999_999), [Step::Start { target: 0, slot: late, slow: false }]);
+}
+
+#[test]
+fn what_the_tenure_says_of_another_grid_is_not_where_a_target_begins() {
+    // A slot of the slow grid may be one of the fast one, too, and far ahead.
+    let (slow, fast) = (every(3_600, "a"), every(1, "a"));
+    let ahead = First { grid: slow, slot: slow.at_or_after(5_000_000) };
+    let tenure = Tenure { first: BTreeMap::from([(TargetId(0), ahead)]), ..all_shards() };
+    let mut plan = Plan::new(Limits::for_total(10));
+    add(&mut plan, "a", fast, "h");
+    plan.hold(&tenure, 4_900_000);
+    assert_eq!(plan.next_due(), Some(fast.at_or_after(4_900_000).0));
+
+    // One that began before its shard was held is due from then on.
+    let mut plan = Plan::new(Limits::for_total(10));
+    let index = add(&mut plan, "a", fast, "h");
+    let begun = Turnover { begun: vec![(index, 2_000_000)], ..Turnover::default() };
+    plan.turn_over(&begun, &mut Vec::new());
+    assert_eq!(plan.next_due(), None);
+    plan.hold(&tenure, 4_900_000);
+    assert_eq!(plan.next_due(), Some(fast.at_or_after(2_000_000).0));
 }
 
 proptest! {
