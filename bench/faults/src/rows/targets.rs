@@ -35,6 +35,10 @@ pub(super) async fn hang(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     // All of them were asked once, and answered.
     ground.rounds(5, &worker).await?;
     ground.pass(Duration::from_secs(6), &[&worker]).await;
+    // The text of all metrics takes memory, too.
+    for _ in 0..5 {
+        in_flight(port).await?;
+    }
     let before_kib = worker.resident_kib();
     ground.server.set_switch(Switch::Hang);
     // Before they are known to be down: that takes memory for each target, and not for each probe.
