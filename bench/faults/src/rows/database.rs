@@ -65,8 +65,9 @@ pub(super) async fn away(play: &mut Play<'_>, rate: usize) -> anyhow::Result<Out
     let (worker, worker_port) = ground.telling_worker(&url)?;
     ground.rounds(play.pick(10, 2), &worker).await?;
     let before_kib = worker.resident_kib();
-    play.cluster.stop();
     let asked = ground.server.log().len();
+    let stored: i64 = sqlx::query_scalar(STORED).fetch_one(&ground.pool).await?;
+    play.cluster.stop();
     let time = Duration::from_secs(play.pick(120, 5));
     ground.pass(time / 2, &[&worker]).await;
     let halfway_kib = worker.resident_kib();
@@ -77,7 +78,7 @@ pub(super) async fn away(play: &mut Play<'_>, rate: usize) -> anyhow::Result<Out
     let results = ground.server.log().len() - asked;
     play.cluster.start_again()?;
     let (back_us, back) = (now_us(), Instant::now());
-    let replay = watch_replay(&mut ground, &worker, api_port, results).await?;
+    let replay = watch_replay(&mut ground, &worker, api_port, usize::try_from(stored)?, results).await?;
     let recovery = ground.stored_since(back_us, Duration::from_secs(120)).await?.max(replay.ended - back);
     let mut outcome = end(&mut ground, worker, Some(recovery)).await?;
     outcome.recovers_within(play.pick(20.0, 5.0));
@@ -110,9 +111,12 @@ pub(super) async fn away(play: &mut Play<'_>, rate: usize) -> anyhow::Result<Out
     Ok(outcome)
 }
 
+/// All rows there are: batches are few, results many.
+const STORED: &str = "select coalesce(sum(rows), 0)::int8 from batch";
+
 /// How what was on disk came to Postgres.
 struct Replay {
-    /// Rows a second.
+    /// Rows a second, from the last look that found none of them to the first that found all.
     rate: f64,
     /// When nothing was left.
     ended: Instant,
@@ -120,26 +124,30 @@ struct Replay {
     is_shown: bool,
 }
 
-async fn watch_replay(ground: &mut Ground, worker: &Running, api_port: u16, results: usize) -> anyhow::Result<Replay> {
+/// Waits until `results` more rows are stored than the `before` that there were when Postgres went.
+async fn watch_replay(
+    ground: &mut Ground,
+    worker: &Running,
+    api_port: u16,
+    before: usize,
+    results: usize,
+) -> anyhow::Result<Replay> {
     let deadline = Instant::now() + Duration::from_secs(120);
-    // What there was before, and what there was when it first became more.
-    let (mut before, mut first, mut is_shown) = (None, None, false);
+    let (mut begun, mut is_shown) = (Instant::now(), false);
     loop {
         let system = ask(api_port, "/api/v1/system").await.map(|answer| answer.text).unwrap_or_default();
         let depth = system.split("\"spool_depth\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
         is_shown |= depth.is_some_and(|depth| depth != "0");
-        // Batches are few, results many.
-        let stored: Result<i64, _> =
-            sqlx::query_scalar("select coalesce(sum(rows), 0)::int8 from batch").fetch_one(&ground.pool).await;
+        let stored: Result<i64, _> = sqlx::query_scalar(STORED).fetch_one(&ground.pool).await;
         if let Ok(stored) = stored {
-            let (now, stored) = (Instant::now(), usize::try_from(stored).unwrap_or(0));
-            let before = *before.get_or_insert(stored);
-            if stored > before {
-                let (begun, at_first) = *first.get_or_insert((now, stored));
-                if stored - before >= results {
-                    let rate = (stored - at_first) as f64 / (now - begun).as_secs_f64().max(0.001);
-                    return Ok(Replay { rate, ended: now, is_shown });
-                }
+            let now = Instant::now();
+            let more = usize::try_from(stored).unwrap_or(0).saturating_sub(before);
+            if more >= results {
+                let rate = more as f64 / (now - begun).as_secs_f64();
+                return Ok(Replay { rate, ended: now, is_shown });
+            }
+            if more == 0 {
+                begun = now;
             }
         }
         if Instant::now() > deadline {
