@@ -12,11 +12,11 @@ use actix_web::http::header::{
 use actix_web::http::uri::Authority;
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, rt, web};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError, web};
 use futures_util::{FutureExt, StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use store::tokens::Scope;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::access::{self, Bearer, Grant, Shown};
 use crate::assets;
@@ -88,10 +88,7 @@ pub(crate) async fn guard(
                 && let Some(cord) = cord
             {
                 // The server waits for the rest of a request before it hangs up, for as long as it likes to come.
-                rt::spawn(async move {
-                    sleep(LAST_WORD).await;
-                    cord.cut();
-                });
+                cord.cut_after(LAST_WORD);
             }
             if !knows_chunks {
                 // The end of the connection is that of the answer (RFC 9112, section 6.1).

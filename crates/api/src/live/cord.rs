@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
-use actix_web::rt::net;
+use actix_web::rt::{self, net, time::sleep};
 #[cfg(target_os = "linux")]
 use rustix::net::sockopt::set_tcp_user_timeout;
 use rustix::net::sockopt::{set_socket_linger, set_socket_send_buffer_size};
@@ -54,5 +54,35 @@ impl Cord {
     pub(crate) fn cut(&self) {
         let _ = set_socket_linger(&self.0, Some(Duration::ZERO));
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Ends the connection after `time`, where it is still there then; one that is over before is not kept.
+    pub(crate) fn cut_after(&self, time: Duration) {
+        let connection = Arc::downgrade(&self.0);
+        rt::spawn(async move {
+            sleep(time).await;
+            if let Some(connection) = connection.upgrade() {
+                Self(connection).cut();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_connection_that_is_over_is_not_kept_until_it_would_be_cut() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let cord = Cord(Arc::new(listener.accept().unwrap().0));
+        cord.cut_after(Duration::from_secs(5));
+        tokio::task::yield_now().await;
+        let connection = Arc::downgrade(&cord.0);
+        drop((cord, client));
+        assert_eq!(connection.strong_count(), 0);
     }
 }
