@@ -97,22 +97,24 @@ pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     outcome.within("memory, MB", ground.most_memory_kib as f64 / 1024.0, 64.0);
     let blind = outcome.figures.blind_s;
     outcome.within("BLIND s", blind, 3.0);
-    let (longest_us, lag_us, unknown, all): (i64, i64, i64, i64) = sqlx::query_as(
+    let (longest_us, longest_url, lag_us, unknown, all): (i64, String, i64, i64, i64) = sqlx::query_as(
         "select coalesce(max(elapsed_us) filter (where is_hostile), 0)::int8,
+                (array_agg(url order by elapsed_us desc) filter (where is_hostile))[1],
                 coalesce(max(lag_us) filter (where not is_hostile), 0)::int8,
                 count(*) filter (where is_hostile and outcome = 'unknown'), count(*) filter (where is_hostile)
-         from (select url not like '%/ok%' as is_hostile, extract(epoch from started_at - slot_at) * 1000000 as lag_us,
-                      elapsed_us, outcome
+         from (select url, url not like '%/ok%' as is_hostile,
+                      extract(epoch from started_at - slot_at) * 1000000 as lag_us, elapsed_us, outcome
                from check_result join target using (target_id) where outcome <> 'missed') as checks",
     )
     .fetch_one(&ground.pool)
     .await?;
+    let longest_path = longest_url.splitn(4, '/').nth(3).and_then(|path| path.split('?').next()).unwrap_or_default();
     let ms = |us: i64| us as f64 / 1000.0;
     outcome.within("the longest hostile probe, ms", ms(longest_us), 950.0);
     outcome.within("the latest start of a healthy one, ms", ms(lag_us), 250.0);
     outcome.note = format!(
         "{} kinds, {EACH} of each every second, beside 20 healthy targets. The longest of the hostile probes, of 900 ms each, \
-         took {:.0} ms, and a healthy target was asked {:.0} ms late at most. Of {all} hostile probes {unknown} were unknown; \
+         one of /{longest_path}, took {:.0} ms, and a healthy target was asked {:.0} ms late at most. Of {all} hostile probes {unknown} were unknown; \
          the thread stood still for more than a second {apart} times.",
         kinds.len(),
         ms(longest_us),
