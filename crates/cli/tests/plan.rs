@@ -45,20 +45,7 @@ async fn apply(db: &TestDb, text: &str) {
     let digest = list.digest.cast_signed();
     store::targets::apply(&mut connection, "w", &[common::Source::File], &list.targets, digest).await.unwrap();
     store::services::apply(&mut connection, "w", &list.services, &list.targets, digest).await.unwrap();
-    let report = store::workers::Report {
-        worker_id: "w".to_owned(),
-        started_at: chrono::Utc::now(),
-        lag_us: 0,
-        missed: 0,
-        unknown: 0,
-        in_flight: 0,
-        queue_depth: 0,
-        spool_depth: 0,
-        spool_usable: true,
-        offline_since: None,
-        config_digest: digest,
-        config_error: None,
-    };
+    let report = store::workers::Report::first("w", chrono::Utc::now(), digest);
     store::workers::report(&mut connection, &report).await.unwrap();
 }
 

@@ -34,6 +34,26 @@ pub struct Report {
     pub config_error: Option<String>,
 }
 
+impl Report {
+    /// What a worker says before it has done anything; `config_digest` is that of its target list.
+    pub fn first(worker_id: &str, started_at: DateTime<Utc>, config_digest: i64) -> Self {
+        Self {
+            worker_id: worker_id.to_owned(),
+            started_at,
+            lag_us: 0,
+            missed: 0,
+            unknown: 0,
+            in_flight: 0,
+            queue_depth: 0,
+            spool_depth: 0,
+            spool_usable: true,
+            offline_since: None,
+            config_digest,
+            config_error: None,
+        }
+    }
+}
+
 /// Writes a report; the first one makes the row.
 ///
 /// # Errors

@@ -91,20 +91,7 @@ async fn the_leases_of_the_dead_are_free_at_once_and_those_of_the_living_stay() 
 async fn a_worker_that_reports_after_it_was_found_dead_is_alive() {
     let db = TestDb::new().await;
     let mut connection = db.pool.acquire().await.unwrap();
-    let report = workers::Report {
-        worker_id: "w".to_owned(),
-        started_at: micros_to_utc(NOON_US),
-        lag_us: 0,
-        missed: 0,
-        unknown: 0,
-        in_flight: 0,
-        queue_depth: 0,
-        spool_depth: 0,
-        spool_usable: true,
-        offline_since: None,
-        config_digest: 1,
-        config_error: None,
-    };
+    let report = workers::Report::first("w", micros_to_utc(NOON_US), 1);
     let states = async |connection: &mut sqlx::PgConnection| {
         let seen = workers::list(connection).await.unwrap().remove(0);
         (seen.stopped_at.is_some(), seen.crashed, workers::running(connection).await.unwrap())

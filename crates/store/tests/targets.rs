@@ -47,20 +47,7 @@ async fn a_list_deletes_nothing_while_another_worker_has_a_different_one() {
     let db = TestDb::new().await;
     let mut connection = db.pool.acquire().await.unwrap();
     targets::apply(&mut connection, "w1", &SOURCES, &[target("a")], 1).await.unwrap();
-    let report = store::workers::Report {
-        worker_id: "w1".to_owned(),
-        started_at: Utc::now(),
-        lag_us: 0,
-        missed: 0,
-        unknown: 0,
-        in_flight: 0,
-        queue_depth: 0,
-        spool_depth: 0,
-        spool_usable: true,
-        offline_since: None,
-        config_digest: 1,
-        config_error: None,
-    };
+    let report = store::workers::Report::first("w1", Utc::now(), 1);
     store::workers::report(&mut connection, &report).await.unwrap();
     let applied = targets::apply(&mut connection, "w2", &SOURCES, &[target("b")], 2).await.unwrap();
     assert_eq!((applied.removed, applied.kept), (vec![], vec!["a".to_owned()]));

@@ -77,20 +77,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> anyhow::Result<
         _ => config.limits,
     };
 
-    let first_report = workers::Report {
-        worker_id: worker_id.clone(),
-        started_at: Utc::now(),
-        lag_us: 0,
-        missed: 0,
-        unknown: 0,
-        in_flight: 0,
-        queue_depth: 0,
-        spool_depth: 0,
-        spool_usable: true,
-        offline_since: None,
-        config_digest: config.digest.cast_signed(),
-        config_error: None,
-    };
+    let first_report = workers::Report::first(&worker_id, Utc::now(), config.digest.cast_signed());
     let prepared = until(&stop, prepare(&keeping, &config, &first_report)).await;
     let Some((applied, posted)) = prepared.transpose()? else { return Ok(()) };
     say_applied(&config, &applied);

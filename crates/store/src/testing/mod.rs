@@ -1,8 +1,11 @@
 //! A fresh database for every test.
 //!
-//! ```ignore
-//! let db = TestDb::new().await;
-//! sqlx::query("…").execute(&db.pool).await.unwrap();
+//! ```no_run
+//! # async fn a_test() -> Result<(), sqlx::Error> {
+//! let db = store::testing::TestDb::new().await;
+//! sqlx::query("select 1").execute(&db.pool).await?;
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! The server is the one of `TEST_DATABASE_URL`, whose account must be allowed

@@ -162,20 +162,7 @@ impl Worker {
     }
 
     async fn report_and_round(&self) -> Option<State> {
-        let report = workers::Report {
-            worker_id: self.name.clone(),
-            started_at: micros_to_utc(BEGIN_US),
-            lag_us: 0,
-            missed: 0,
-            unknown: 0,
-            in_flight: 0,
-            queue_depth: 0,
-            spool_depth: 0,
-            spool_usable: true,
-            offline_since: None,
-            config_digest: 1,
-            config_error: None,
-        };
+        let report = workers::Report::first(&self.name, micros_to_utc(BEGIN_US), 1);
         workers::report(&mut self.leases.pool.acquire().await.unwrap(), &report).await.unwrap();
         Some(self.leases.round(&self.state).await.unwrap())
     }
