@@ -49,7 +49,7 @@ pub const MAX_HEAD: usize = 64 * 1024;
 const MIN_STALL: Duration = Duration::from_millis(100);
 
 /// A standstill that somebody may be causing.
-const LATE: Duration = Duration::from_millis(20);
+const LATE: Duration = Duration::from_millis(10);
 
 /// What is told of a target that sends without end, before it answers.
 pub(crate) const FLOODS: &str = "bytes without end instead of an answer";
