@@ -98,9 +98,20 @@ fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared) -> Opti
         let before = busy();
         let probed = another.check_within(target, target.timeout).await;
         let floods = probed.detail.as_deref() == Some(FLOODS);
-        target.set_hogs(floods || is_kept_busy(target, busy().saturating_sub(before)));
-        Some(probed)
+        let kept_busy = is_kept_busy(target, busy().saturating_sub(before));
+        target.set_hogs(floods || kept_busy);
+        Some(in_time(target, probed, kept_busy))
     })
+}
+
+/// What was found, unless this thread looked up later than anybody waits for it: then an answer may be there that it
+/// did not see.
+fn in_time(target: &Prepared, probed: Probed, kept_busy: bool) -> Probed {
+    let last = (target.timeout + GRACE).as_micros();
+    if probed.elapsed_us.is_some_and(|elapsed| u128::from(elapsed) > last) {
+        return given_up(target, probed.started, kept_busy);
+    }
+    probed
 }
 
 /// What this thread has had of a processor so far.
@@ -116,4 +127,35 @@ fn busy_of(thread: i32) -> Duration {
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::{TargetSpec, TargetUrl};
+
+    use super::*;
+
+    #[test]
+    fn a_timeout_that_our_thread_saw_late_is_our_own_unless_the_target_kept_it_busy() {
+        let url = TargetUrl::parse("http://127.0.0.1:1/").unwrap();
+        let target = TargetSpec { timeout: Duration::from_millis(900), ..TargetSpec::new("slow", url) };
+        let target = Prepared::new(&target);
+        let found = |elapsed_ms: u32| Probed {
+            started: Instant::now(),
+            outcome: Outcome::Down(Cause::Timeout),
+            code: None,
+            elapsed_us: Some(elapsed_ms * 1_000),
+            phases: Phases::default(),
+            detail: None,
+        };
+        let judged = |elapsed_ms, kept_busy| {
+            let probed = in_time(&target, found(elapsed_ms), kept_busy);
+            (probed.outcome, probed.elapsed_us)
+        };
+        let timeout = Outcome::Down(Cause::Timeout);
+        assert_eq!(judged(901, false), (timeout, Some(901_000)));
+        assert_eq!(judged(920, false), (timeout, Some(920_000)));
+        assert_eq!(judged(921, false), (Outcome::Unknown, Some(900_000)));
+        assert_eq!(judged(954, true), (timeout, Some(900_000)));
+    }
 }
