@@ -34,6 +34,7 @@ use url::Url;
 
 pub use client::{Prober, ProberError};
 use expect::{Answer, Judge};
+use floods::Reason;
 use trace::Trace;
 
 /// Hops a probe follows.
@@ -196,8 +197,10 @@ impl Probe for Prober {
     }
 
     fn watch(&self, stood_still: Duration) {
-        if stood_still >= LATE || apart::is_any() {
-            self.floods().watch();
+        if stood_still >= LATE {
+            self.floods().watch(Reason::Standstill);
+        } else if apart::is_any() {
+            self.floods().watch(Reason::Apart);
         }
     }
 }

@@ -40,12 +40,41 @@ enum Open {
     Kept(Instant),
 }
 
+/// Why somebody looks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reason {
+    /// The thread of all probes stands still.
+    Standstill,
+    /// There are probes apart, which take a processor from others.
+    Apart,
+}
+
 /// Connections of probes, and who floods us over them.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
     open: Mutex<HashMap<Ends, Open>>,
-    /// When somebody may look again, and how often that was in vain.
-    pace: Mutex<Option<(Instant, u32)>>,
+    /// One for each reason: how often one was none says nothing of the other.
+    paces: Mutex<[Pace; 2]>,
+}
+
+/// When somebody may look again, and how often that was in vain.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pace {
+    not_before: Option<Instant>,
+    vain: u32,
+}
+
+impl Pace {
+    fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| now >= not_before)
+    }
+
+    fn looked(&mut self, begun: Instant, ended: Instant, is_any: bool) {
+        let is_forgiven = self.not_before.is_none_or(|not_before| begun >= not_before + FORGIVEN);
+        let vain = if is_forgiven { 0 } else { self.vain };
+        let (vain, pause) = if is_any { (0, 1) } else { (vain + 1, PAUSE << vain.min(MOST_DOUBLINGS)) };
+        *self = Self { not_before: Some(ended + ended.duration_since(begun) * pause), vain };
+    }
 }
 
 impl Floods {
@@ -83,18 +112,14 @@ impl Floods {
 
     /// Hangs up on those who flood us, if it is not too soon to look for them again. Takes milliseconds where there are
     /// thousands of connections, so it is for a thread that probes nothing.
-    pub(super) fn watch(&self) {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn watch(&self, reason: Reason) {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let pace = &mut paces[reason as usize];
         let begun = Instant::now();
-        let vain = match *pace {
-            Some((not_before, _)) if begun < not_before => return,
-            Some((not_before, vain)) if begun < not_before + FORGIVEN => vain,
-            _ => 0,
-        };
-        let is_any = linux::hang_up(|ends| self.floods(ends));
-        let (vain, pause) = if is_any { (0, 1) } else { (vain + 1, PAUSE << vain.min(MOST_DOUBLINGS)) };
-        let ended = Instant::now();
-        *pace = Some((ended + ended.duration_since(begun) * pause, vain));
+        if pace.is_due(begun) {
+            let is_any = linux::hang_up(|ends| self.floods(ends));
+            pace.looked(begun, Instant::now(), is_any);
+        }
     }
 
     /// Whether a probe has this connection and no answer over it; then it has one now. One that was kept is
@@ -135,6 +160,27 @@ mod tests {
             floods.over(&trace, is_kept);
             assert_eq!([floods.floods(&first), floods.floods(&second)], [is_kept; 2]);
         }
+    }
+
+    #[test]
+    fn who_looks_in_vain_waits_for_longer_each_time_until_there_was_no_reason_for_a_while() {
+        const LOOK: Duration = Duration::from_millis(1);
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        let mut waits_ms = |is_any, after| {
+            now += after;
+            assert!(pace.is_due(now));
+            pace.looked(now, now + LOOK, is_any);
+            now += LOOK;
+            let wait = (0..1_000).find(|ms| pace.is_due(now + LOOK * *ms)).unwrap();
+            now += LOOK * wait;
+            wait
+        };
+        let vain: Vec<_> = (0..7).map(|_| waits_ms(false, Duration::ZERO)).collect();
+        assert_eq!(vain, [3, 6, 12, 24, 48, 96, 96]);
+        assert_eq!(waits_ms(true, Duration::ZERO), 1);
+        assert_eq!(waits_ms(false, Duration::ZERO), 3);
+        assert_eq!(waits_ms(false, Duration::ZERO), 6);
+        assert_eq!(waits_ms(false, FORGIVEN), 3);
     }
 
     #[tokio::test(start_paused = true)]
