@@ -45,7 +45,7 @@ pub(crate) const BY_ANOTHER_NAME: &str = "reading is open to whoever asks for th
 pub(crate) const MOST_URI: usize = 8 * 1024;
 pub(crate) const MOST_HEAD: usize = 32 * 1024;
 
-/// How long a client has to read the answer after which we hang up.
+/// How long a client may go on after the answer with which we hang up, at most.
 const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// How long chunks that came with a head may take to get here.

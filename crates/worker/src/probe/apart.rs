@@ -70,13 +70,13 @@ fn given_up(target: &Prepared, begun: Instant, kept_busy: bool) -> Probed {
     let (outcome, detail) = if kept_busy {
         (Outcome::Down(Cause::Timeout), format!("no complete answer within {waited} ms, but bytes without end"))
     } else {
-        (Outcome::Unknown, format!("we stood still: no complete answer within {waited} ms"))
+        (Outcome::Unknown, stood_still(target))
     };
     Probed {
         started: begun,
         outcome,
         code: None,
-        elapsed_us: u32::try_from(target.timeout.as_micros()).ok(),
+        elapsed_us: u32::try_from(begun.elapsed().as_micros()).ok(),
         phases: Phases::default(),
         detail: Some(detail),
     }
@@ -104,14 +104,20 @@ fn on_this_thread(runtime: &Runtime, prober: &Prober, target: &Prepared) -> Opti
     })
 }
 
-/// What was found, unless this thread looked up later than anybody waits for it: then an answer may be there that it
-/// did not see.
+/// What was found, unless that is a timeout which this thread saw later than anybody waits for it: then the answer
+/// may have been there in time.
 fn in_time(target: &Prepared, probed: Probed, kept_busy: bool) -> Probed {
     let last = (target.timeout + GRACE).as_micros();
-    if probed.elapsed_us.is_some_and(|elapsed| u128::from(elapsed) > last) {
-        return given_up(target, probed.started, kept_busy);
+    let is_late = probed.elapsed_us.is_some_and(|elapsed| u128::from(elapsed) > last);
+    if is_late && !kept_busy && probed.outcome == Outcome::Down(Cause::Timeout) {
+        let detail = Some(stood_still(target));
+        return Probed { outcome: Outcome::Unknown, detail, ..probed };
     }
     probed
+}
+
+fn stood_still(target: &Prepared) -> String {
+    format!("we stood still: no complete answer within {} ms", target.timeout.as_millis())
 }
 
 /// What this thread has had of a processor so far.
@@ -140,22 +146,21 @@ mod tests {
         let url = TargetUrl::parse("http://127.0.0.1:1/").unwrap();
         let target = TargetSpec { timeout: Duration::from_millis(900), ..TargetSpec::new("slow", url) };
         let target = Prepared::new(&target);
-        let found = |elapsed_ms: u32| Probed {
-            started: Instant::now(),
-            outcome: Outcome::Down(Cause::Timeout),
-            code: None,
-            elapsed_us: Some(elapsed_ms * 1_000),
-            phases: Phases::default(),
-            detail: None,
-        };
-        let judged = |elapsed_ms, kept_busy| {
-            let probed = in_time(&target, found(elapsed_ms), kept_busy);
-            (probed.outcome, probed.elapsed_us)
+        let judged = |outcome, elapsed_ms: u32, kept_busy| {
+            let elapsed_us = Some(elapsed_ms * 1_000);
+            let started = Instant::now();
+            let probed = Probed { started, outcome, code: None, elapsed_us, phases: Phases::default(), detail: None };
+            let probed = in_time(&target, probed, kept_busy);
+            assert_eq!(probed.elapsed_us, elapsed_us);
+            probed.outcome
         };
         let timeout = Outcome::Down(Cause::Timeout);
-        assert_eq!(judged(901, false), (timeout, Some(901_000)));
-        assert_eq!(judged(920, false), (timeout, Some(920_000)));
-        assert_eq!(judged(921, false), (Outcome::Unknown, Some(900_000)));
-        assert_eq!(judged(954, true), (timeout, Some(900_000)));
+        assert_eq!(judged(timeout, 920, false), timeout);
+        assert_eq!(judged(timeout, 921, false), Outcome::Unknown);
+        assert_eq!(judged(timeout, 921, true), timeout);
+        // What came came, however late.
+        for outcome in [Outcome::Up, Outcome::Down(Cause::Status)] {
+            assert_eq!(judged(outcome, 921, false), outcome);
+        }
     }
 }

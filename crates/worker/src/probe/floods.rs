@@ -49,6 +49,15 @@ pub(super) enum Reason {
     Apart,
 }
 
+/// A connection that has far more waiting than an answer may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flood {
+    /// Its probe knows, and needs nothing of it.
+    OfProbe,
+    /// Another probe may be reading its answer.
+    OverKept,
+}
+
 /// Connections of probes, and who floods us over them.
 #[derive(Debug, Default)]
 pub(super) struct Floods {
@@ -122,16 +131,19 @@ impl Floods {
         }
     }
 
-    /// Whether a probe has this connection and no answer over it; then it has one now. One that was kept is
-    /// ended in any case: more than a probe reads of an answer is there.
-    fn floods(&self, ends: &Ends) -> bool {
+    /// Whether this connection is to be ended: that of a probe with no answer over it, which has one now, or one
+    /// that was kept, because more than a probe reads of an answer is there.
+    fn floods(&self, ends: &Ends) -> Option<Flood> {
         let trace = match self.open().get(ends) {
             Some(Open::Of(trace)) => trace.upgrade(),
-            Some(Open::Kept(_)) => return true,
+            Some(Open::Kept(_)) => return Some(Flood::OverKept),
             None => None,
         };
         // First of all: the probe may end any moment.
-        trace.filter(Trace::is_silent).map(|trace| trace.set_floods()).is_some()
+        trace.filter(Trace::is_silent).map(|trace| {
+            trace.set_floods();
+            Flood::OfProbe
+        })
     }
 }
 
@@ -158,7 +170,8 @@ mod tests {
             floods.connected(&trace, first, is_kept);
             floods.connected(&trace, second, is_kept);
             floods.over(&trace, is_kept);
-            assert_eq!([floods.floods(&first), floods.floods(&second)], [is_kept; 2]);
+            let wanted = is_kept.then_some(Flood::OverKept);
+            assert_eq!([floods.floods(&first), floods.floods(&second)], [wanted; 2]);
         }
     }
 
@@ -193,15 +206,15 @@ mod tests {
         for port in 0..MOST_KEPT {
             keep(&floods, 3 + port as u16);
         }
-        assert!(floods.floods(&used));
-        assert!(!floods.floods(&idle));
+        assert_eq!(floods.floods(&used), Some(Flood::OverKept));
+        assert_eq!(floods.floods(&idle), None);
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod linux {
     /// Nobody says who they are.
-    pub(super) fn hang_up(_floods: impl Fn(&super::Ends) -> bool) -> bool {
+    pub(super) fn hang_up(_floods: impl Fn(&super::Ends) -> Option<super::Flood>) -> bool {
         false
     }
 }
@@ -216,7 +229,7 @@ mod linux {
     use rustix::io::ioctl_fionread;
     use rustix::net::{RecvFlags, recv};
 
-    use super::Ends;
+    use super::{Ends, Flood};
 
     /// Less than this is a large answer.
     const LEAST_FLOOD: u64 = 256 * 1024;
@@ -230,16 +243,18 @@ mod linux {
     });
 
     /// Ends the connections that have so much waiting and are `floods`; whether there was one.
-    pub(super) fn hang_up(floods: impl Fn(&Ends) -> bool) -> bool {
+    pub(super) fn hang_up(floods: impl Fn(&Ends) -> Option<Flood>) -> bool {
         let mut is_any = false;
         for entry in std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
             let Some(socket) = socket(&entry.path()) else { continue };
             if ioctl_fionread(&socket).is_ok_and(|waiting| waiting >= *FLOOD)
                 && let (Ok(ours), Ok(theirs)) = (socket.local_addr(), socket.peer_addr())
-                && floods(&(ours, theirs))
+                && let Some(flood) = floods(&(ours, theirs))
             {
                 is_any |= socket.shutdown(Shutdown::Both).is_ok();
-                throw_away(&socket);
+                if flood == Flood::OfProbe {
+                    throw_away(&socket);
+                }
             }
         }
         is_any
@@ -291,17 +306,20 @@ mod linux {
         #[test]
         fn who_floods_a_probe_is_hung_up_on_and_nobody_else() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let (mut meant, mut other) = (flooded(&listener), flooded(&listener));
-            let ends = (meant.local_addr().unwrap(), meant.peer_addr().unwrap());
-            assert!(hang_up(|found| *found == ends));
-            let (mut rest, mut read) = (0, 1);
-            while read > 0 {
-                read = meant.read(&mut [0; 64 * 1024]).unwrap_or(0);
-                rest += read as u64;
-            }
-            assert!(rest < *FLOOD / 2, "{rest} bytes are to be read still");
-            for _ in 0..1_000 {
-                other.read_exact(&mut [0; 64 * 1024]).unwrap();
+            for flood in [Flood::OfProbe, Flood::OverKept] {
+                let (mut meant, mut other) = (flooded(&listener), flooded(&listener));
+                let ends = (meant.local_addr().unwrap(), meant.peer_addr().unwrap());
+                assert!(hang_up(|found| (*found == ends).then_some(flood)));
+                let (mut rest, mut read) = (0, 1);
+                while read > 0 {
+                    read = meant.read(&mut [0; 64 * 1024]).unwrap_or(0);
+                    rest += read as u64;
+                }
+                // What came until then is there for whoever may need it, and keeps nobody else busy.
+                assert_eq!(rest >= *FLOOD, flood == Flood::OverKept, "{rest} bytes are to be read still: {flood:?}");
+                for _ in 0..1_000 {
+                    other.read_exact(&mut [0; 64 * 1024]).unwrap();
+                }
             }
         }
 
@@ -316,7 +334,7 @@ mod linux {
             let ends = ours.local_addr().unwrap();
             hang_up(|found| {
                 assert_ne!(found.0, ends);
-                false
+                None
             });
             assert!(ioctl_fionread(&ours).unwrap() < *FLOOD);
         }
