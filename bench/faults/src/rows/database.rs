@@ -76,9 +76,10 @@ pub(super) async fn away(play: &mut Play<'_>, rate: usize) -> anyhow::Result<Out
         [ask(worker_port, "/readyz").await?, ask(api_port, "/readyz").await?, ask(api_port, "/api/v1/system").await?];
     let away_kib = worker.resident_kib();
     let results = ground.server.log().len() - asked;
+    let gone = Gone { stored: usize::try_from(stored)?, seen: Instant::now() };
     play.cluster.start_again()?;
     let (back_us, back) = (now_us(), Instant::now());
-    let replay = watch_replay(&mut ground, &worker, api_port, usize::try_from(stored)?, results).await?;
+    let replay = watch_replay(&mut ground, &worker, api_port, &gone, results).await?;
     let recovery = ground.stored_since(back_us, Duration::from_secs(120)).await?.max(replay.ended - back);
     let mut outcome = end(&mut ground, worker, Some(recovery)).await?;
     outcome.recovers_within(play.pick(20.0, 5.0));
@@ -124,16 +125,24 @@ struct Replay {
     is_shown: bool,
 }
 
-/// Waits until `results` more rows are stored than the `before` that there were when Postgres went.
+/// Postgres, as it was when it went.
+struct Gone {
+    /// Rows.
+    stored: usize,
+    /// When it was still gone.
+    seen: Instant,
+}
+
+/// Waits until `results` more rows are stored than there were when Postgres went.
 async fn watch_replay(
     ground: &mut Ground,
     worker: &Running,
     api_port: u16,
-    before: usize,
+    gone: &Gone,
     results: usize,
 ) -> anyhow::Result<Replay> {
     let deadline = Instant::now() + Duration::from_secs(120);
-    let (mut begun, mut is_shown) = (Instant::now(), false);
+    let (mut begun, mut is_shown) = (gone.seen, false);
     loop {
         let system = ask(api_port, "/api/v1/system").await.map(|answer| answer.text).unwrap_or_default();
         let depth = system.split("\"spool_depth\":").nth(1).and_then(|rest| rest.split([',', '}']).next());
@@ -141,7 +150,7 @@ async fn watch_replay(
         let stored: Result<i64, _> = sqlx::query_scalar(STORED).fetch_one(&ground.pool).await;
         if let Ok(stored) = stored {
             let now = Instant::now();
-            let more = usize::try_from(stored).unwrap_or(0).saturating_sub(before);
+            let more = usize::try_from(stored).unwrap_or(0).saturating_sub(gone.stored);
             if more >= results {
                 let rate = more as f64 / (now - begun).as_secs_f64();
                 return Ok(Replay { rate, ended: now, is_shown });

@@ -99,7 +99,7 @@ pub(super) async fn hostile(play: &mut Play<'_>) -> anyhow::Result<Outcome> {
     outcome.within("BLIND s", blind, 3.0);
     let (longest_us, longest_url, lag_us, unknown, all): (i64, String, i64, i64, i64) = sqlx::query_as(
         "select coalesce(max(elapsed_us) filter (where is_hostile), 0)::int8,
-                (array_agg(url order by elapsed_us desc) filter (where is_hostile))[1],
+                coalesce((array_agg(url order by elapsed_us desc nulls last) filter (where is_hostile))[1], ''),
                 coalesce(max(lag_us) filter (where not is_hostile), 0)::int8,
                 count(*) filter (where is_hostile and outcome = 'unknown'), count(*) filter (where is_hostile)
          from (select url, url not like '%/ok%' as is_hostile,
