@@ -89,6 +89,13 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A row that was broken off may have stopped them where they stood, and then they do not end.
+        let _ = self.signal_all(Signal::CONT);
+    }
+}
+
 /// One target: where the oracle finds its requests, and its slots.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {

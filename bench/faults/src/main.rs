@@ -76,7 +76,14 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.process {
-        None => runtime()?.block_on(faults(&cli)),
+        None => runtime()?.block_on(async {
+            let stop = stop()?;
+            // Dropped, a row takes its processes with it.
+            tokio::select! {
+                done = faults(&cli) => done,
+                () = stop.cancelled() => bail!("interrupted"),
+            }
+        }),
         Some(Process::Worker { args, log }) => {
             let mut problems = Problems::new();
             log.init(&mut problems);
