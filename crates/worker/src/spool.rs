@@ -391,7 +391,13 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Makes a directory for us alone. What it is in is, where we are root, passable for others: the server of a private
+/// Postgres beside it is another user's.
 fn make_directory(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+        DirBuilder::new().recursive(true).mode(mode).create(parent)?;
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

@@ -196,6 +196,18 @@ fn only_we_may_read_it_and_no_key_is_in_it() {
 }
 
 #[test]
+fn a_private_postgres_may_be_put_beside_it() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let settings = SpoolSettings { directory: data.join("spool"), ..settings(&directory, 80) };
+    Spool::open(settings, "w").unwrap();
+    // As root the server is another user's.
+    let passable = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode(&data), mode(&data.join("spool")), mode(&data.join("spool/0"))], [passable, 0o700, 0o700]);
+}
+
+#[test]
 fn a_directory_that_cannot_be_is_an_error_and_no_panic() {
     let directory = TempDir::new().unwrap();
     std::fs::write(directory.path().join("spool"), "a file").unwrap();
